@@ -1,0 +1,2 @@
+//! The Flowgauge exporter.
+fn main() {}
