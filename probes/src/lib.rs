@@ -1,1 +1,44 @@
-//! All that knows the kernel.
+// SPDX-License-Identifier: Apache-2.0
+//! All of Flowgauge that knows the kernel: BPF programs, attaching, draining, decoding.
+//!
+//! Knows no names and no Prometheus. A probe hands out what was counted by [`FlowKey`]; who the ends
+//! of a flow are is asked elsewhere.
+
+mod error;
+mod kernel;
+mod maps;
+mod programs;
+pub mod tcp;
+
+pub use error::Error;
+pub use kernel::{Facts, MINIMUM_KERNEL};
+pub use programs::{MapUse, ProgramUse};
+pub use tcp::{FlowKey, Peer, Role};
+
+/// What libbpf-cargo generates from `bpf/tcp.bpf.c`.
+#[allow(
+    missing_docs,
+    unused_imports,
+    dead_code,
+    clippy::all,
+    clippy::undocumented_unsafe_blocks,
+    clippy::unwrap_used
+)]
+mod skeleton {
+    pub mod tcp {
+        include!(concat!(env!("OUT_DIR"), "/tcp.skel.rs"));
+    }
+}
+
+/// Sends libbpf's own messages to the log, where they explain a program the kernel refused.
+pub fn forward_libbpf_messages() {
+    use libbpf_rs::PrintLevel;
+    fn forward(level: PrintLevel, message: String) {
+        let message = message.trim_end();
+        match level {
+            PrintLevel::Debug => tracing::trace!(target: "libbpf", "{message}"),
+            PrintLevel::Info | PrintLevel::Warn => tracing::debug!(target: "libbpf", "{message}"),
+        }
+    }
+    libbpf_rs::set_print(Some((PrintLevel::Debug, forward)));
+}

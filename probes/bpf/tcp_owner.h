@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * Whose socket is it, where its cgroup does not say: on hybrid hosts every socket is in the root of
+ * the v2 hierarchy, and listeners made by systemd for others are in its own. For those, the process
+ * is noted when it opens or listens (the only state changes that run in the caller's context),
+ * under the socket's address, until the socket is destroyed. Sockets whose cgroup says enough cost
+ * nothing.
+ */
+#ifndef FG_TCP_OWNER_H
+#define FG_TCP_OWNER_H
+
+/* cgroup ids that tell nothing: the root's and init.scope's. */
+const volatile u64 fg_mute_cgroups[2];
+/* The process is wanted whatever the cgroup. */
+const volatile bool fg_want_process;
+/* The v1 hierarchy that names processes, as an index of css_set.subsys; -1: the v2 hierarchy. */
+const volatile int fg_process_subsys = -1;
+
+u32 fg_next_process = 1;
+u64 fg_lost[FG_LOST_REASONS];
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 16384);
+	__type(key, struct fg_process);
+	__type(value, u32);
+} processes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 262144);
+	__type(key, u64);
+	__type(value, u32);
+} sock_process SEC(".maps");
+
+/* A client's end of a connection within this host, by which the server's end finds its owner. */
+struct local_end {
+	u32 netns;
+	u16 client_port;
+	u16 server_port;
+};
+
+struct local_owner {
+	u64 cgroup;
+	u32 process;
+	u32 pad;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct local_end);
+	__type(value, struct local_owner);
+} local_owners SEC(".maps");
+
+static __always_inline void lost(enum fg_lost_reason reason)
+{
+	__sync_fetch_and_add(&fg_lost[reason], 1);
+}
+
+static __always_inline bool wants_process(u64 cgroup)
+{
+	return fg_want_process || cgroup == fg_mute_cgroups[0] || cgroup == fg_mute_cgroups[1];
+}
+
+static __always_inline u64 process_cgroup(struct task_struct *task)
+{
+	struct css_set *set = task->cgroups;
+	struct cgroup *cgroup;
+	struct cgroup_subsys_state *state;
+
+	if (!set)
+		return 0;
+	if (fg_process_subsys < 0) {
+		cgroup = set->dfl_cgrp;
+	} else {
+		state = BPF_CORE_READ(set, subsys[fg_process_subsys & 15]);
+		cgroup = state ? BPF_CORE_READ(state, cgroup) : NULL;
+	}
+	return cgroup ? BPF_CORE_READ(cgroup, kn, id) : 0;
+}
+
+/* The id of the task's process, by its cgroup and its leader's name; 0 if there is no room. */
+static __always_inline u32 intern_process(struct task_struct *task)
+{
+	struct fg_process process = {};
+	u32 *known, id;
+
+	if (task->flags & PF_KTHREAD) {
+		__builtin_memcpy(process.name, "kernel", 7);
+	} else {
+		process.cgroup = process_cgroup(task);
+		BPF_CORE_READ_STR_INTO(&process.name, task, group_leader, comm);
+	}
+	known = bpf_map_lookup_elem(&processes, &process);
+	if (known)
+		return *known;
+	id = __sync_fetch_and_add(&fg_next_process, 1);
+	if (bpf_map_update_elem(&processes, &process, &id, BPF_NOEXIST)) {
+		known = bpf_map_lookup_elem(&processes, &process);
+		if (known)
+			return *known;
+		lost(FG_LOST_PROCESS_NAMES_FULL);
+		return 0;
+	}
+	return id;
+}
+
+static __always_inline void note_process(const struct sock *sk, struct task_struct *task)
+{
+	u64 address = (u64)sk;
+	u32 id = intern_process(task);
+
+	if (id && bpf_map_update_elem(&sock_process, &address, &id, BPF_ANY))
+		lost(FG_LOST_PROCESS_MAP_FULL);
+}
+
+static __always_inline u32 process_of(const void *sk)
+{
+	u64 address = (u64)sk;
+	u32 *id = bpf_map_lookup_elem(&sock_process, &address);
+
+	return id ? *id : 0;
+}
+
+static __always_inline void local_end_of(struct local_end *end, struct tcp_sock *tp,
+					 const struct fg_key *key, bool typed)
+{
+	u16 sport = bpf_ntohs(READ(typed, tp, inet_conn.icsk_inet.inet_sport));
+	u16 dport = bpf_ntohs(COMMON(typed, tp, skc_dport));
+
+	end->netns = key->netns;
+	end->client_port = key->role == FG_SERVER ? dport : sport;
+	end->server_port = key->role == FG_SERVER ? sport : dport;
+}
+
+/* Completes a key with what only the maps know. */
+static __always_inline void own(struct fg_key *key, struct tcp_sock *tp, bool typed)
+{
+	if (key->role == FG_CLIENT) {
+		if (wants_process(key->cgroup))
+			key->process = process_of(tp);
+	} else if (key->peer == FG_PEER_LOCAL) {
+		struct local_end end;
+		struct local_owner *owner;
+
+		local_end_of(&end, tp, key, typed);
+		owner = bpf_map_lookup_elem(&local_owners, &end);
+		if (owner) {
+			key->peer = FG_PEER_KNOWN;
+			key->peer_cgroup = owner->cgroup;
+			key->peer_process = owner->process;
+		}
+	}
+}
+
+#endif

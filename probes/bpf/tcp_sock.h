@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * Reading one TCP socket: who it belongs to, what it counted.
+ *
+ * `typed` is a constant at every call: true where the verifier knows the pointer's type (tracepoint
+ * arguments, bpf_rdonly_cast), so that a field is one load; false where each field is copied with
+ * bpf_probe_read_kernel (the walk on kernels before 6.2).
+ */
+#ifndef FG_TCP_SOCK_H
+#define FG_TCP_SOCK_H
+
+#define READ(typed, ptr, field)                                                                    \
+	({                                                                                         \
+		typeof((ptr)->field) value_;                                                       \
+		if (typed)                                                                         \
+			value_ = (ptr)->field;                                                     \
+		else                                                                               \
+			bpf_core_read(&value_, sizeof(value_), &(ptr)->field);                     \
+		value_;                                                                            \
+	})
+
+#define SK(tp) (&(tp)->inet_conn.icsk_inet.sk)
+
+#define COMMON(typed, tp, field) READ(typed, tp, inet_conn.icsk_inet.sk.__sk_common.field)
+
+/* The v2 cgroup that the socket was made in, 0 if there is none. */
+static __always_inline u64 cgroup_of(struct tcp_sock *tp, bool typed)
+{
+	struct cgroup *cgroup = READ(typed, tp, inet_conn.icsk_inet.sk.sk_cgrp_data.cgroup);
+	struct kernfs_node *node;
+
+	if (!cgroup)
+		return 0;
+	node = READ(typed, cgroup, kn);
+	return node ? READ(typed, node, id) : 0;
+}
+
+/*
+ * Accepted or opened? Only an accepted socket gets the incoming interface as its multicast
+ * interface (tcp_v4_syn_recv_sock, tcp_v6_syn_recv_sock); no application sets one on TCP.
+ */
+static __always_inline bool is_accepted(struct tcp_sock *tp, bool typed)
+{
+	struct ipv6_pinfo *six;
+
+	if (COMMON(typed, tp, skc_family) == AF_INET)
+		return READ(typed, tp, inet_conn.icsk_inet.mc_index) != 0;
+	six = READ(typed, tp, inet_conn.icsk_inet.pinet6);
+	return six && READ(typed, six, mcast_oif) != 0;
+}
+
+static __always_inline void mapped(u8 *address, u32 v4)
+{
+	u32 *words = (u32 *)address;
+
+	words[0] = words[1] = 0;
+	words[2] = bpf_htonl(0xffff);
+	words[3] = v4;
+}
+
+static __always_inline bool is_loopback(u32 v4)
+{
+	return (v4 & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
+}
+
+/* Fills the key but for the processes, which are looked up by the caller. */
+static __always_inline void key_of(struct fg_key *key, struct tcp_sock *tp, bool typed)
+{
+	struct net *net = COMMON(typed, tp, skc_net.net);
+	bool accepted = is_accepted(tp, typed);
+	bool local;
+
+	if (COMMON(typed, tp, skc_family) == AF_INET6) {
+		struct in6_addr to = COMMON(typed, tp, skc_v6_daddr);
+		struct in6_addr from = COMMON(typed, tp, skc_v6_rcv_saddr);
+		u32 *remote = (u32 *)key->remote;
+		u32 differs = 0;
+
+		for (int i = 0; i < 4; i++) {
+			remote[i] = to.in6_u.u6_addr32[i];
+			differs |= to.in6_u.u6_addr32[i] ^ from.in6_u.u6_addr32[i];
+		}
+		local = !differs || (!remote[0] && !remote[1] && remote[2] == bpf_htonl(0xffff) &&
+				     is_loopback(remote[3]));
+	} else {
+		u32 to = COMMON(typed, tp, skc_daddr);
+
+		mapped(key->remote, to);
+		local = to == COMMON(typed, tp, skc_rcv_saddr) || is_loopback(to);
+	}
+	key->cgroup = cgroup_of(tp, typed);
+	key->netns = net ? READ(typed, net, ns.inum) : 0;
+	key->role = accepted ? FG_SERVER : FG_CLIENT;
+	key->port = bpf_ntohs(accepted ? READ(typed, tp, inet_conn.icsk_inet.inet_sport)
+				       : COMMON(typed, tp, skc_dport));
+	key->peer = local ? FG_PEER_LOCAL : FG_PEER_REMOTE;
+}
+
+/*
+ * Payload that the other end has acknowledged. bytes_acked counts sequence numbers: the client's
+ * SYN, and the FIN once it is acknowledged; bytes_sent - bytes_retrans counts payload as it was
+ * first sent. When the FIN is acknowledged all payload is, so the smaller one is the payload.
+ */
+static __always_inline u64 sent_payload(struct tcp_sock *tp, bool client, bool typed)
+{
+	u64 acked = READ(typed, tp, bytes_acked);
+	u64 sent = READ(typed, tp, bytes_sent);
+	u64 again = READ(typed, tp, bytes_retrans);
+
+	acked -= client && acked;
+	sent = sent > again ? sent - again : 0;
+	return acked < sent ? acked : sent;
+}
+
+/* Payload received in order: tcp_fin() sets SOCK_DONE when it counts the FIN's sequence number. */
+static __always_inline u64 received_payload(struct tcp_sock *tp, bool typed)
+{
+	u64 received = READ(typed, tp, bytes_received);
+	bool fin = COMMON(typed, tp, skc_flags) & (1ul << SOCK_DONE);
+
+	return received - (fin && received);
+}
+
+/* As tcp_get_info_chrono_stats(), but for the span that is still running on a live socket. */
+static __always_inline void limited_time(u32 *limited, struct tcp_sock *tp, u32 now, bool typed)
+{
+	u32 kind;
+
+	for (int i = 0; i < FG_LIMITS; i++)
+		limited[i] = READ(typed, tp, chrono_stat[i]);
+	if (!now)
+		return;
+	kind = typed ? BPF_CORE_READ_BITFIELD(tp, chrono_type)
+		     : BPF_CORE_READ_BITFIELD_PROBED(tp, chrono_type);
+	if (kind == TCP_CHRONO_BUSY)
+		limited[FG_LIMIT_BUSY] += now - READ(typed, tp, chrono_start);
+	else if (kind == TCP_CHRONO_RWND_LIMITED)
+		limited[FG_LIMIT_RECEIVE_WINDOW] += now - READ(typed, tp, chrono_start);
+	else if (kind == TCP_CHRONO_SNDBUF_LIMITED)
+		limited[FG_LIMIT_SEND_BUFFER] += now - READ(typed, tp, chrono_start);
+}
+
+#endif

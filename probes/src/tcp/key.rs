@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What flows are added up by.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use crate::skeleton::tcp::types;
+
+/// Which end of a connection was watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// The end that sent the SYN.
+    Client,
+    /// The end that accepted.
+    Server,
+    /// Not a connection: a listening socket.
+    Listener,
+}
+
+/// What is known of the other end when it is on this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// The other end has another address than the socket's own.
+    Remote,
+    /// Both ends have this host's address; who the other one is was not seen.
+    Local,
+    /// Both ends are on this host, and this is the other one.
+    Known {
+        /// cgroup v2 id.
+        cgroup: u64,
+        /// Id for [`super::Tcp::process`]; 0 for none.
+        process: u32,
+    },
+}
+
+/// What connections are added up by (`struct fg_key`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FlowKey {
+    remote: [u8; 16],
+    /// cgroup v2 id of whoever made the socket or its listener; 0 if none.
+    pub cgroup: u64,
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// Id for [`super::Tcp::process`]; 0 where the cgroup tells enough or nothing is known.
+    pub process: u32,
+    /// The server's port.
+    pub port: u16,
+    /// Which end was watched.
+    pub role: Role,
+    /// The other end, if on this host.
+    pub peer: Peer,
+}
+
+impl FlowKey {
+    /// The other end's address; IPv4-mapped ones as IPv4.
+    pub fn remote(&self) -> IpAddr {
+        Ipv6Addr::from(self.remote).to_canonical()
+    }
+
+    /// Decodes the kernel's form. None when a field has no known value.
+    pub(super) fn decode(raw: &types::fg_key) -> Option<FlowKey> {
+        let role = match raw.role {
+            1 => Role::Client,
+            2 => Role::Server,
+            3 => Role::Listener,
+            _ => return None,
+        };
+        let peer = match raw.peer {
+            0 => Peer::Remote,
+            1 => Peer::Local,
+            2 => Peer::Known { cgroup: raw.peer_cgroup, process: raw.peer_process },
+            _ => return None,
+        };
+        let types::fg_key { remote, cgroup, netns, process, port, .. } = *raw;
+        Some(FlowKey { remote, cgroup, netns, process, port, role, peer })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mapped_addresses_are_ipv4() {
+        let mut raw = types::fg_key { role: 1, port: 443, ..Default::default() };
+        raw.remote[10] = 0xff;
+        raw.remote[11] = 0xff;
+        raw.remote[12..].copy_from_slice(&[192, 0, 2, 7]);
+        let key = FlowKey::decode(&raw).unwrap();
+        assert_eq!(key.remote(), "192.0.2.7".parse::<IpAddr>().unwrap());
+        assert_eq!((key.role, key.peer, key.port), (Role::Client, Peer::Remote, 443));
+    }
+
+    #[test]
+    fn unknown_roles_are_refused() {
+        for raw in [
+            types::fg_key::default(),
+            types::fg_key { role: 9, ..Default::default() },
+            types::fg_key { role: 1, peer: 7, ..Default::default() },
+        ] {
+            assert_eq!(FlowKey::decode(&raw), None);
+        }
+    }
+}

@@ -1,0 +1,415 @@
+// SPDX-License-Identifier: Apache-2.0
+//! TCP: what the kernel's sockets count themselves, by flow key (`bpf/tcp.bpf.c`).
+
+mod key;
+mod programs;
+mod totals;
+mod walk;
+
+use std::collections::HashMap;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use libbpf_rs::skel::{OpenSkel, SkelBuilder};
+use libbpf_rs::{Link, MapCore, MapFlags, OpenObject};
+
+pub use key::{FlowKey, Peer, Role};
+pub use totals::{Counter, Counters};
+
+use crate::maps::{BatchReader, Plain, Shared};
+use crate::skeleton::tcp::{TcpSkel, TcpSkelBuilder, types};
+use crate::{Error, Facts};
+use totals::Totals;
+
+/// Number of [`CloseReason`](Events::closed)s.
+pub const CLOSE_REASONS: [&str; 4] = ["fin", "reset_received", "reset_sent", "timeout"];
+
+/// Reasons for which a connection attempt fails, in the order of [`Events::failed`].
+pub const FAILURES: [&str; 7] =
+    ["refused", "timeout", "host_unreachable", "net_unreachable", "reset", "abandoned", "other"];
+
+/// Why something was not counted, in the order of [`Health::lost`].
+pub const LOST_REASONS: [&str; 6] = [
+    "flow_map_full",
+    "parked_map_full",
+    "process_map_full",
+    "process_names_full",
+    "live_sockets",
+    "socket_tables",
+];
+
+/// Upper bounds of the RTT histogram, as powers of two of a microsecond: 64 µs to 4.2 s.
+pub const RTT_POWERS: std::ops::RangeInclusive<u32> = 6..=22;
+
+/// Upper bounds of the connect histogram, as powers of two of a microsecond: 128 µs to 34 s.
+pub const CONNECT_POWERS: std::ops::RangeInclusive<u32> = 7..=25;
+
+/// Things that happened once, as opposed to counters that sockets carry.
+pub use types::fg_sums as Events;
+
+/// The hierarchy whose cgroup ids name processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProcessHierarchy {
+    /// cgroup v2.
+    Unified,
+    /// The v1 `memory` controller.
+    V1Memory,
+    /// The v1 `pids` controller.
+    V1Pids,
+}
+
+/// How the probe is to be loaded.
+#[derive(Debug, Clone)]
+pub struct TcpOptions {
+    /// cgroup v2 ids that tell nothing about a socket's owner: the root's and `init.scope`'s (0: none).
+    pub mute_cgroups: [u64; 2],
+    /// Where a process's cgroup is read.
+    pub process_hierarchy: ProcessHierarchy,
+    /// Note the process of every socket, whatever its cgroup.
+    pub want_process: bool,
+}
+
+/// A process that sockets belong to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// cgroup id in the process hierarchy; 0 for none.
+    pub cgroup: u64,
+    /// `comm` of the thread group's leader, at most 15 bytes, made valid UTF-8.
+    pub name: Arc<str>,
+}
+
+/// A listening socket, as the walk sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listener {
+    /// Namespace, port and owner.
+    pub key: FlowKey,
+    /// Connections waiting to be accepted (`sk_ack_backlog`).
+    pub queue_length: u32,
+    /// Most that may wait (`sk_max_ack_backlog`).
+    pub queue_limit: u32,
+}
+
+/// Takes what the probe hands out. `T` is kept with each key from one pass to the next.
+pub trait Sink<T> {
+    /// All listening sockets and the processes known; comes first in a pass.
+    fn listeners(&mut self, listeners: &[Listener], processes: &Processes);
+    /// How much the counters of a key grew, and its connections open now.
+    fn growth(
+        &mut self,
+        key: &FlowKey,
+        tag: &mut T,
+        growth: &Counters,
+        connections: u32,
+        processes: &Processes,
+    );
+    /// What happened on a key since the last time: histograms, failures, closes. Counters that
+    /// sockets carry are in here as well and are reported by `growth`: they are not for this.
+    fn events(&mut self, key: &FlowKey, tag: &mut T, events: &Events, processes: &Processes);
+    /// The smoothed RTT of a connection that moved data since the last pass.
+    fn rtt(&mut self, key: &FlowKey, tag: &mut T, rtt: Duration, processes: &Processes);
+}
+
+/// The processes behind the ids in keys.
+pub type Processes = HashMap<u32, Process, foldhash::fast::RandomState>;
+
+/// How a pass went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PassReport {
+    /// Established sockets seen.
+    pub sockets: u64,
+    /// Sums of closed sockets taken over.
+    pub closed_keys: u64,
+    /// Runs of the walk.
+    pub runs: u64,
+    /// Chains that moved and were walked again.
+    pub moved_chains: u64,
+    /// Longest single run of the walk.
+    pub longest_run: Duration,
+}
+
+/// What went wrong in the kernel so far, and how full things are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Health {
+    /// In the order of [`LOST_REASONS`].
+    pub lost: [u64; LOST_REASONS.len()],
+    /// Chains that moved under the walk (walked again, nothing lost).
+    pub moved_chains: u64,
+    /// Keys that could not be decoded (a bug, if ever).
+    pub undecodable: u64,
+    /// Cost and misses of each program.
+    pub programs: Vec<crate::ProgramUse>,
+    /// Use of each map.
+    pub maps: Vec<crate::MapUse>,
+}
+
+/// Memory in which libbpf keeps the object; outlives the probe.
+#[derive(Default)]
+pub struct Storage(Option<Box<MaybeUninit<OpenObject>>>);
+
+/// The loaded and attached TCP probe. `T` is what the sink keeps with each key.
+pub struct Tcp<'o, T> {
+    skeleton: TcpSkel<'o>,
+    /// Detach when dropped.
+    _links: Vec<Link>,
+    live: Shared<types::fg_live>,
+    closed: BatchReader<types::fg_key, types::fg_sums>,
+    totals: Totals<T>,
+    processes: Processes,
+    process_reader: BatchReader<types::fg_process, u32>,
+    writing_b: bool,
+    last_pass: u64,
+    clock: (u64, Instant),
+    frequency: Option<u32>,
+    moved_chains: u64,
+    undecodable: u64,
+}
+
+// SAFETY: structures of integers, generated from the C ones.
+unsafe impl Plain for types::fg_key {}
+// SAFETY: as above.
+unsafe impl Plain for types::fg_sums {}
+// SAFETY: as above.
+unsafe impl Plain for types::fg_live {}
+// SAFETY: as above.
+unsafe impl Plain for types::fg_process {}
+// SAFETY: an integer.
+unsafe impl Plain for u32 {}
+
+impl<'o, T: Default> Tcp<'o, T> {
+    /// Loads and attaches the programs and takes the baseline: what sockets counted before is not
+    /// reported.
+    ///
+    /// # Errors
+    /// When the kernel refuses a program, a map or an attachment; nothing stays attached then.
+    pub fn load(storage: &'o mut Storage, facts: &Facts, options: &TcpOptions) -> Result<Self, Error> {
+        let place = storage.0.insert(Box::new(MaybeUninit::uninit()));
+        let mut open = TcpSkelBuilder::default()
+            .open(place)
+            .map_err(|error| Error::libbpf("opening the tcp programs", error))?;
+        if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
+            rodata.fg_mute_cgroups = options.mute_cgroups.map(|id| if id == 0 { u64::MAX } else { id });
+            rodata.fg_want_process = options.want_process;
+            rodata.fg_typed_walk = facts.typed_casts;
+            rodata.fg_process_subsys = match options.process_hierarchy {
+                ProcessHierarchy::Unified => -1,
+                ProcessHierarchy::V1Memory => subsystem("memory_cgrp_id"),
+                ProcessHierarchy::V1Pids => subsystem("pids_cgrp_id"),
+            };
+        }
+        let skeleton = open.load().map_err(|error| Error::libbpf("loading the tcp programs", error))?;
+        let live_entries = skeleton.maps.live.max_entries() as usize;
+        let live = Shared::map(skeleton.maps.live.as_fd(), live_entries, "the live map")?;
+        let mut probe = Self {
+            skeleton,
+            _links: Vec::new(),
+            live,
+            closed: BatchReader::new(),
+            totals: Totals::new(),
+            processes: Processes::default(),
+            process_reader: BatchReader::new(),
+            writing_b: false,
+            last_pass: 0,
+            clock: (0, Instant::now()),
+            frequency: None,
+            moved_chains: 0,
+            undecodable: 0,
+        };
+        probe.clock = (probe.find_tables()?.1, Instant::now());
+        probe.attach()?;
+        probe.find_holders()?;
+        probe.take_baseline()?;
+        Ok(probe)
+    }
+
+    fn attach(&mut self) -> Result<(), Error> {
+        let programs = &self.skeleton.progs;
+        for (program, name) in [
+            (&programs.tcp_destroy, "tcp_destroy_sock"),
+            (&programs.tcp_state, "inet_sock_set_state"),
+            (&programs.tcp_synack, "tcp_retransmit_synack"),
+        ] {
+            let link = program
+                .attach()
+                .map_err(|error| Error::libbpf(format!("attaching to the tracepoint {name}"), error))?;
+            self._links.push(link);
+        }
+        Ok(())
+    }
+
+    /// Sums of closed sockets that wait in the kernel, and how many fit.
+    pub fn waiting(&self) -> (u64, u64) {
+        let waiting = self.bss().map_or(0, |bss| {
+            // SAFETY: a valid reference; volatile because programs write it.
+            unsafe { std::ptr::from_ref(&bss.fg_pending).read_volatile() }
+        });
+        (waiting, u64::from(self.skeleton.maps.flows_a.max_entries()))
+    }
+
+    /// Keys that have live sockets or something not yet reported.
+    pub fn keys(&self) -> usize {
+        self.totals.len()
+    }
+
+    /// Ticks of the kernel's timer in a second, in which the `Limited…` counters are.
+    pub fn timer_frequency(&self) -> Option<u32> {
+        self.frequency
+    }
+
+    /// Takes over what closed sockets left in the kernel, without walking the live ones. Their
+    /// counters are reported by the next pass; their events are handed out at once.
+    ///
+    /// # Errors
+    /// When the kernel refuses to swap or read the map; what it holds is kept for the next time.
+    pub fn drain_closed(&mut self, sink: &mut impl Sink<T>) -> Result<u64, Error> {
+        self.learn_processes()?;
+        self.swap_flow_maps()?;
+        let full = if self.writing_b { &self.skeleton.maps.flows_a } else { &self.skeleton.maps.flows_b };
+        let (totals, processes, undecodable) = (&mut self.totals, &self.processes, &mut self.undecodable);
+        let taken = self.closed.take_all(full.as_fd(), "flows", |raw, sums| {
+            let Some(key) = FlowKey::decode(raw) else {
+                *undecodable += 1;
+                return;
+            };
+            let tag = totals.closed(&key, &counters_of(sums));
+            sink.events(&key, tag, sums, processes);
+        })?;
+        Ok(taken as u64)
+    }
+
+    /// One pass: what every key grew since the last one goes to the sink.
+    ///
+    /// # Errors
+    /// When the kernel refuses a run or a map; the next pass reports what this one did not.
+    pub fn pass(&mut self, sink: &mut impl Sink<T>) -> Result<PassReport, Error> {
+        self.measure_frequency()?;
+        let (tables, _) = self.find_tables()?;
+        self.learn_processes()?;
+        let mut report = PassReport::default();
+        self.totals.begin();
+        self.walk_listeners(&tables, sink, &mut report)?;
+        // Closed before live: a socket that dies in between is missed for one pass, never doubled.
+        report.closed_keys = self.drain_closed(sink)?;
+        self.walk_established(&tables, Some(sink), &mut report)?;
+        let processes = &self.processes;
+        self.totals
+            .finish(|key, tag, growth, connections| sink.growth(key, tag, growth, connections, processes));
+        self.moved_chains += report.moved_chains;
+        Ok(report)
+    }
+
+    fn take_baseline(&mut self) -> Result<(), Error> {
+        let (tables, _) = self.find_tables()?;
+        let mut report = PassReport::default();
+        self.totals.begin();
+        self.walk_established(&tables, None::<&mut walk::Nowhere>, &mut report)?;
+        self.walk_listeners(&tables, &mut walk::Nowhere, &mut report)?;
+        self.totals.set_baseline();
+        if let Some(data) = self.skeleton.maps.data_data.as_deref_mut() {
+            data.fg_baseline = 0;
+        }
+        Ok(())
+    }
+
+    /// Looks for the processes behind sockets whose cgroup tells nothing and whose opening was not
+    /// seen: those older than the probe, and listeners handed on by systemd. Costs a microsecond for
+    /// each open file of the host.
+    ///
+    /// # Errors
+    /// When the kernel refuses the iterator.
+    pub fn find_holders(&mut self) -> Result<(), Error> {
+        let step = || "looking for the processes behind open sockets".to_owned();
+        let link = self.skeleton.progs.tcp_holders.attach().map_err(|error| Error::libbpf(step(), error))?;
+        let mut iterator = libbpf_rs::Iter::new(&link).map_err(|error| Error::libbpf(step(), error))?;
+        std::io::copy(&mut iterator, &mut std::io::sink()).map_err(|error| Error::os(step(), error))?;
+        self.learn_processes()
+    }
+
+    fn bss(&self) -> Option<&types::bss> {
+        self.skeleton.maps.bss_data.as_deref()
+    }
+
+    /// Puts the empty flow map in place of the one being written. When the call returns, no program
+    /// writes the old one any more: for a map in a map the kernel waits for a grace period.
+    fn swap_flow_maps(&mut self) -> Result<(), Error> {
+        let next = if self.writing_b { &self.skeleton.maps.flows_a } else { &self.skeleton.maps.flows_b };
+        let fd = next.as_fd().as_raw_fd().to_ne_bytes();
+        self.skeleton
+            .maps
+            .flows
+            .update(&0u32.to_ne_bytes(), &fd, MapFlags::ANY)
+            .map_err(|error| Error::libbpf("swapping the flow maps", error))?;
+        self.writing_b = !self.writing_b;
+        if let Some(bss) = self.skeleton.maps.bss_data.as_deref_mut() {
+            bss.fg_pending = 0;
+        }
+        Ok(())
+    }
+
+    /// Reads the names of processes, if there are new ones.
+    fn learn_processes(&mut self) -> Result<(), Error> {
+        let next = self.skeleton.maps.data_data.as_deref().map_or(1, |data| {
+            // SAFETY: a valid reference; volatile because programs write it.
+            unsafe { std::ptr::from_ref(&data.fg_next_process).read_volatile() }
+        });
+        if self.processes.len() as u64 + 1 >= u64::from(next) {
+            return Ok(());
+        }
+        let processes = &mut self.processes;
+        self.process_reader.look_at_all(self.skeleton.maps.processes.as_fd(), "processes", |raw, id| {
+            processes.entry(*id).or_insert_with(|| Process { cgroup: raw.cgroup, name: name_of(&raw.name) });
+        })?;
+        Ok(())
+    }
+
+    /// Jiffies are turned into seconds by measuring them: CONFIG_HZ is not to be had everywhere.
+    fn measure_frequency(&mut self) -> Result<(), Error> {
+        while self.frequency.is_none() {
+            if let Some(rest) = Duration::from_millis(100).checked_sub(self.clock.1.elapsed()) {
+                std::thread::sleep(rest);
+            }
+            let (_, jiffies) = self.find_tables()?;
+            self.frequency =
+                crate::kernel::timer_frequency(jiffies.wrapping_sub(self.clock.0), self.clock.1.elapsed());
+        }
+        Ok(())
+    }
+}
+
+/// A process name as labels can hold it.
+fn name_of(comm: &[u8]) -> Arc<str> {
+    let end = comm.iter().position(|byte| *byte == 0).unwrap_or(comm.len());
+    String::from_utf8_lossy(&comm[..end]).into()
+}
+
+/// The running kernel's number for a cgroup subsystem; -1 (the v2 hierarchy) if it has none.
+fn subsystem(name: &str) -> i32 {
+    use libbpf_rs::btf::{Btf, types::Enum};
+    let Ok(btf) = Btf::from_vmlinux() else { return -1 };
+    let Some(subsystems) = btf.type_by_name::<Enum<'_>>("cgroup_subsys_id") else { return -1 };
+    subsystems
+        .iter()
+        .find(|member| member.name.is_some_and(|found| found == name))
+        .and_then(|member| i32::try_from(member.value).ok())
+        .unwrap_or(-1)
+}
+
+/// The part of the sums that live sockets have as well.
+fn counters_of(sums: &types::fg_sums) -> Counters {
+    let mut counters = Counters::default();
+    counters[Counter::SentBytes] = sums.sent_bytes;
+    counters[Counter::ReceivedBytes] = sums.received_bytes;
+    counters[Counter::SentSegments] = sums.sent_segments;
+    counters[Counter::ReceivedSegments] = sums.received_segments;
+    counters[Counter::RetransmittedSegments] = sums.retransmitted;
+    counters[Counter::OutOfOrderSegments] = sums.out_of_order;
+    counters[Counter::LimitedBusy] = sums.limited[0];
+    counters[Counter::LimitedReceiveWindow] = sums.limited[1];
+    counters[Counter::LimitedSendBuffer] = sums.limited[2];
+    counters[Counter::Opened] = sums.opened;
+    counters[Counter::Attempts] = sums.attempts;
+    counters[Counter::SynRetransmits] = sums.syn_retransmits;
+    counters[Counter::ListenDrops] = sums.listen_drops;
+    counters
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Walking the kernel's socket tables, a stretch at a time.
+
+use std::time::{Duration, Instant};
+
+use libbpf_rs::ProgramInput;
+
+use super::{Counter, Counters, Events, FlowKey, Listener, PassReport, Processes, Sink, Tcp};
+use crate::Error;
+use crate::skeleton::tcp::types;
+
+const SYN_SENT: u8 = 2;
+const SYN_RECV: u8 = 3;
+
+/// A table to walk: address of its first bucket, number of the last one.
+pub(super) struct Table {
+    established: (u64, u32),
+    listening: (u64, u32),
+}
+
+/// The sink of the first walk, which only takes the baseline.
+pub(super) struct Nowhere;
+
+impl<T> Sink<T> for Nowhere {
+    fn listeners(&mut self, _: &[Listener], _: &Processes) {}
+    fn growth(&mut self, _: &FlowKey, _: &mut T, _: &Counters, _: u32, _: &Processes) {}
+    fn events(&mut self, _: &FlowKey, _: &mut T, _: &Events, _: &Processes) {}
+    fn rtt(&mut self, _: &FlowKey, _: &mut T, _: Duration, _: &Processes) {}
+}
+
+impl<T: Default> Tcp<'_, T> {
+    /// The distinct socket tables of all network namespaces, and the kernel's jiffies.
+    pub(super) fn find_tables(&mut self) -> Result<(Vec<Table>, u64), Error> {
+        let mut nothing = [0u8; 40];
+        let input = ProgramInput { context_in: Some(&mut nothing), ..Default::default() };
+        self.skeleton
+            .progs
+            .tcp_tables
+            .test_run(input)
+            .map_err(|error| Error::libbpf("looking for the kernel's socket tables", error))?;
+        let Some(bss) = self.bss() else { return Ok((Vec::new(), 0)) };
+        let found = (bss.fg_answer.tables as usize).min(bss.fg_tables.len());
+        let tables = bss.fg_tables[..found]
+            .iter()
+            .map(|table| Table {
+                established: (table.established, table.established_mask),
+                listening: (table.listening, table.listening_mask),
+            })
+            .collect();
+        Ok((tables, bss.fg_answer.jiffies))
+    }
+
+    /// Walks the established sockets into the books; their RTTs go to the sink, if there is one.
+    pub(super) fn walk_established(
+        &mut self,
+        tables: &[Table],
+        mut sink: Option<&mut impl Sink<T>>,
+        report: &mut PassReport,
+    ) -> Result<(), Error> {
+        let mut jiffies = self.last_pass;
+        for table in tables {
+            let mut first = 0;
+            while first <= u64::from(table.established.1) {
+                let answer = self.run(table.established, first, false, report)?;
+                first = u64::from(answer.next).max(first + 1);
+                jiffies = jiffies.max(answer.jiffies);
+                report.sockets += u64::from(answer.sockets);
+                for index in 0..answer.sockets as usize {
+                    let record = self.live.get(index);
+                    let Some(key) = FlowKey::decode(&record.key) else {
+                        self.undecodable += 1;
+                        continue;
+                    };
+                    let connection = record.state != SYN_SENT && record.state != SYN_RECV;
+                    let tag = self.totals.live(&key, &counters_of(&record), connection);
+                    if let (Some(sink), true) = (sink.as_deref_mut(), record.rtt > 0) {
+                        let rtt = Duration::from_micros(u64::from(record.rtt));
+                        sink.rtt(&key, tag, rtt, &self.processes);
+                    }
+                }
+            }
+        }
+        self.last_pass = jiffies;
+        Ok(())
+    }
+
+    /// Walks the listening sockets into the books and hands them to the sink.
+    pub(super) fn walk_listeners(
+        &mut self,
+        tables: &[Table],
+        sink: &mut impl Sink<T>,
+        report: &mut PassReport,
+    ) -> Result<(), Error> {
+        let mut listeners = Vec::new();
+        for table in tables {
+            let mut first = 0;
+            while first <= u64::from(table.listening.1) {
+                let answer = self.run(table.listening, first, true, report)?;
+                first = u64::from(answer.next).max(first + 1);
+                for index in 0..answer.sockets as usize {
+                    let record = self.live.get(index);
+                    let Some(key) = FlowKey::decode(&record.key) else {
+                        self.undecodable += 1;
+                        continue;
+                    };
+                    let mut counters = Counters::default();
+                    counters[Counter::ListenDrops] = u64::from(record.listen_drops);
+                    self.totals.live(&key, &counters, false);
+                    let types::fg_live { queue_length, queue_limit, .. } = record;
+                    listeners.push(Listener { key, queue_length, queue_limit });
+                }
+            }
+        }
+        sink.listeners(&listeners, &self.processes);
+        Ok(())
+    }
+
+    /// One run of the walk, from a bucket on.
+    fn run(
+        &mut self,
+        (address, mask): (u64, u32),
+        first: u64,
+        listening: bool,
+        report: &mut PassReport,
+    ) -> Result<types::fg_walk_answer, Error> {
+        // Idle since before the last pass: no new RTT sample.
+        let now = self.bss().map_or(0, |bss| bss.fg_answer.jiffies);
+        let since = now.saturating_sub(self.last_pass).min(u64::from(u32::MAX / 2));
+        let mut context = [0u8; 40];
+        let request = [address, first, u64::from(mask), u64::from(listening), since];
+        for (bytes, word) in context.chunks_exact_mut(8).zip(request) {
+            bytes.copy_from_slice(&word.to_ne_bytes());
+        }
+        let input = ProgramInput { context_in: Some(&mut context), ..Default::default() };
+        let begin = Instant::now();
+        self.skeleton
+            .progs
+            .tcp_walk
+            .test_run(input)
+            .map_err(|error| Error::libbpf("walking the kernel's socket table", error))?;
+        report.longest_run = report.longest_run.max(begin.elapsed());
+        report.runs += 1;
+        let answer = self.bss().map_or(EMPTY, |bss| bss.fg_answer);
+        report.moved_chains += u64::from(answer.moved);
+        Ok(answer)
+    }
+}
+
+const EMPTY: types::fg_walk_answer =
+    types::fg_walk_answer { next: u32::MAX, sockets: 0, moved: 0, steps: 0, jiffies: 0, tables: 0 };
+
+fn counters_of(record: &types::fg_live) -> Counters {
+    let established = record.state != SYN_SENT && record.state != SYN_RECV;
+    let client = record.key.role == 1;
+    let mut counters = Counters::default();
+    counters[Counter::SentBytes] = record.sent_bytes;
+    counters[Counter::ReceivedBytes] = record.received_bytes;
+    counters[Counter::SentSegments] = u64::from(record.sent_segments);
+    counters[Counter::ReceivedSegments] = u64::from(record.received_segments);
+    counters[Counter::RetransmittedSegments] = u64::from(record.retransmitted);
+    counters[Counter::OutOfOrderSegments] = u64::from(record.out_of_order);
+    counters[Counter::LimitedBusy] = u64::from(record.limited[0]);
+    counters[Counter::LimitedReceiveWindow] = u64::from(record.limited[1]);
+    counters[Counter::LimitedSendBuffer] = u64::from(record.limited[2]);
+    counters[Counter::Opened] = u64::from(established);
+    counters[Counter::Attempts] = u64::from(client);
+    if record.state == SYN_SENT {
+        counters[Counter::SynRetransmits] = u64::from(record.retransmitted);
+    }
+    counters
+}
