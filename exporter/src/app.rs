@@ -1,33 +1,135 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where the collectors and label sources are put together.
 
+use std::fmt;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use caps::Capability;
+use flowgauge_labels::{Config, ProcessHierarchy, Resolver, cgroup_layout};
+use flowgauge_probes::Facts;
+use flowgauge_probes::tcp::{self, Storage, Tcp, TcpOptions};
+use parking_lot::Mutex;
+use prometheus_client::encoding::DescriptorEncoder;
 
+use crate::collectors;
 use crate::docs::Group;
-use crate::flags::Flags;
-use crate::source::{ComponentStatus, MetricSource};
+use crate::edge::LabelPlan;
+use crate::flags::{DEFAULT_LABELS, Flags};
+use crate::ledger::{Ledger, LedgerConfig};
+use crate::naming::{Naming, PortNaming};
+use crate::pass::{PassThread, ProbeState, Shared};
+use crate::privileges;
+use crate::source::{ComponentStatus, MetricSource, State};
+use crate::tcp_families;
 
 /// The families of the source, for `docs/metrics.md`, in its order.
-pub const FAMILY_GROUPS: &[Group] = &[];
+pub const FAMILY_GROUPS: &[Group] = &[
+    Group {
+        title: "TCP",
+        introduction: "The kernel's own counters of each socket, added up by edge. `sent` is what the watched end sent. What a \
+                       connection counted before the exporter started is not included. `docs/architecture.md` tells how they are read.",
+        families: tcp_families::FAMILIES,
+    },
+    Group {
+        title: "Collectors and label sources",
+        introduction: "Whether the parts work, what they cost, and everything that was lost, folded or not named.",
+        families: collectors::FAMILIES,
+    },
+];
 
 /// What tells whether a collector would load here, by the name in its flag.
-pub const COLLECTOR_CHECKS: &[(&str, CollectorCheck)] = &[];
+pub const COLLECTOR_CHECKS: &[(&str, CollectorCheck)] = &[("tcp", check_tcp)];
 
 /// Says what would be observed and how, or why nothing can be.
-pub type CollectorCheck = fn() -> Result<String, String>;
+pub type CollectorCheck = fn(&Flags) -> Result<String, String>;
 
 /// What the threads that serve HTTP keep; the threads that a source starts keep what they need themselves.
 pub const SERVING_CAPABILITIES: &[Capability] = &[];
+
+/// What the probes thread keeps: to run programs and read maps (BPF, PERFMON), and to read names files and container
+/// descriptions that belong to others (DAC_READ_SEARCH).
+pub const PROBES_CAPABILITIES: &[Capability] =
+    &[Capability::CAP_BPF, Capability::CAP_PERFMON, Capability::CAP_DAC_READ_SEARCH];
 
 /// Starts what the flags ask for. Runs once, with every privilege that the program was given, before it serves.
 ///
 /// # Errors
 /// When nothing can run at all; a part that cannot start is told by its [`ComponentStatus`] instead.
-pub fn build_source(_flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
-    Ok(Arc::new(NoCollectors))
+pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
+    flowgauge_probes::forward_libbpf_messages();
+    let layout = cgroup_layout(&flags.paths.cgroup, &flags.paths.procfs);
+    let hierarchy = layout.process_hierarchy();
+    let config = Config {
+        cgroup_root: flags.paths.cgroup.clone(),
+        procfs: flags.paths.procfs.clone(),
+        sysfs: flags.paths.sysfs.clone(),
+        rootfs: flags.paths.rootfs.clone(),
+        names_file: flags.names_file().map(Path::to_owned),
+    };
+    let resolver = Arc::new(Resolver::new(config, hierarchy).context("--labels.names-file")?);
+    let plan = LabelPlan::new(DEFAULT_LABELS, &flags.labels_add.0, &flags.labels_drop.0);
+    let ledger = Ledger::new(LedgerConfig {
+        plan,
+        series_limit: flags.series_limit as usize,
+        idle_timeout: flags.series_idle_timeout,
+    });
+    let shared = Arc::new(Shared { ledger: Mutex::new(ledger), state: Mutex::new(ProbeState::default()) });
+    let tcp = if flags.collector_tcp() {
+        let want_process = flags.labels_add.0.iter().any(|label| label.ends_with("_process"));
+        let options = TcpOptions {
+            mute_cgroups: layout.silent_ids(),
+            process_hierarchy: probe_hierarchy(hierarchy),
+            want_process,
+        };
+        match start_tcp(flags, options, &resolver, &shared) {
+            Ok(thread) => Collector::Running(thread),
+            Err(error) => Collector::Failed(format!("{error:#}")),
+        }
+    } else {
+        Collector::Disabled
+    };
+    Ok(Arc::new(Source { resolver, shared, tcp }))
+}
+
+fn start_tcp(
+    flags: &Flags,
+    options: TcpOptions,
+    resolver: &Arc<Resolver>,
+    shared: &Arc<Shared>,
+) -> anyhow::Result<PassThread> {
+    let facts = Facts::read()?;
+    let ports = PortNaming {
+        dynamic: dynamic_ports(&flags.paths.procfs),
+        service_ports: flags.service_ports().to_vec(),
+    };
+    let netns = std::fs::metadata("/proc/self/ns/net").map_or(0, |namespace| namespace.ino() as u32);
+    let naming = Naming::new(Arc::clone(resolver), ports, netns);
+    PassThread::start(facts, options, Arc::clone(resolver), naming, Arc::clone(shared), || {
+        if let Err(error) = privileges::confine(PROBES_CAPABILITIES) {
+            tracing::warn!(%error, "the probes thread cannot give up privileges");
+        }
+    })
+}
+
+/// `net.ipv4.ip_local_port_range`; the kernel's default where it cannot be read.
+fn dynamic_ports(procfs: &Path) -> std::ops::RangeInclusive<u16> {
+    let text = std::fs::read_to_string(procfs.join("sys/net/ipv4/ip_local_port_range")).unwrap_or_default();
+    let mut ports = text.split_whitespace().map(str::parse);
+    match (ports.next(), ports.next()) {
+        (Some(Ok(first)), Some(Ok(last))) => first..=last,
+        _ => 32768..=60999,
+    }
+}
+
+const fn probe_hierarchy(hierarchy: ProcessHierarchy) -> tcp::ProcessHierarchy {
+    match hierarchy {
+        ProcessHierarchy::V1(name) if name.len() == "memory".len() => tcp::ProcessHierarchy::V1Memory,
+        ProcessHierarchy::V1(_) => tcp::ProcessHierarchy::V1Pids,
+        ProcessHierarchy::Unified => tcp::ProcessHierarchy::Unified,
+    }
 }
 
 /// Says what the names file holds, without using it.
@@ -35,27 +137,120 @@ pub fn build_source(_flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
 /// # Errors
 /// Why it cannot be used.
 pub fn check_names_file(path: &Path) -> Result<String, String> {
-    let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok(format!("{} can be read, {} bytes", path.display(), bytes.len()))
+    let nowhere = Path::new("/nonexistent");
+    let config = Config {
+        cgroup_root: nowhere.to_owned(),
+        procfs: nowhere.to_owned(),
+        sysfs: nowhere.to_owned(),
+        rootfs: nowhere.to_owned(),
+        names_file: Some(path.to_owned()),
+    };
+    let resolver = Resolver::new(config, ProcessHierarchy::Unified).map_err(|error| error.to_string())?;
+    let status = resolver.sources().into_iter().find(|source| source.source == "names_file");
+    Ok(status.map_or_else(String::new, |source| source.detail))
 }
 
-/// A program with no collector built in: its own metrics only.
-struct NoCollectors;
+/// Loads the collector, makes one pass and detaches it again.
+fn check_tcp(flags: &Flags) -> Result<String, String> {
+    let facts = Facts::read().map_err(|error| error.to_string())?;
+    let layout = cgroup_layout(&flags.paths.cgroup, &flags.paths.procfs);
+    let options = TcpOptions {
+        mute_cgroups: layout.silent_ids(),
+        process_hierarchy: probe_hierarchy(layout.process_hierarchy()),
+        want_process: false,
+    };
+    let mut storage = Storage::default();
+    let mut probe = Tcp::<()>::load(&mut storage, &facts, &options).map_err(|error| error.to_string())?;
+    let report = probe.pass(&mut tcp::Discard).map_err(|error| error.to_string())?;
+    Ok(format!(
+        "loads; a pass sees {} sockets, its longest run took {:?}",
+        report.sockets, report.longest_run
+    ))
+}
 
-impl MetricSource for NoCollectors {
+enum Collector {
+    Running(PassThread),
+    Disabled,
+    Failed(String),
+}
+
+/// All collectors and label sources of this run.
+struct Source {
+    resolver: Arc<Resolver>,
+    shared: Arc<Shared>,
+    tcp: Collector,
+}
+
+impl Source {
+    fn tcp_up(&self) -> bool {
+        matches!(self.tcp, Collector::Running(_)) && self.shared.state.lock().error.is_none()
+    }
+}
+
+impl MetricSource for Source {
     fn refresh(&self) -> Result<(), anyhow::Error> {
+        // A pass that fails is told by collector_up; the rest is served.
+        if let Collector::Running(thread) = &self.tcp
+            && let Err(error) = thread.pass()
+        {
+            self.shared.state.lock().error = Some(format!("{error:#}"));
+            tracing::error!(collector = "tcp", error = %format_args!("{error:#}"), "pass failed");
+        }
         Ok(())
     }
 
-    fn encode(&self, _encoder: prometheus_client::encoding::DescriptorEncoder<'_>) -> std::fmt::Result {
-        Ok(())
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let up = [("tcp", self.tcp_up())];
+        let up = if matches!(self.tcp, Collector::Disabled) { &[] } else { &up[..] };
+        let sources = self.resolver.sources();
+        let state = self.shared.state.lock().clone();
+        let ledger = self.shared.ledger.lock();
+        if !up.is_empty() {
+            ledger.encode(&mut encoder)?;
+        }
+        collectors::encode(&mut encoder, up, &state, &ledger, &sources)
     }
 
     fn status(&self) -> Vec<ComponentStatus> {
-        Vec::new()
+        let state = self.shared.state.lock();
+        let (tcp, detail) = match &self.tcp {
+            Collector::Disabled => (State::Disabled, "switched off by --no-collector.tcp".to_owned()),
+            Collector::Failed(reason) => (State::Failed, reason.clone()),
+            Collector::Running(_) => match &state.error {
+                Some(error) => (State::Failed, error.clone()),
+                None => (
+                    State::Up,
+                    format!(
+                        "TCP sockets of all network namespaces, read at each scrape; {} at the last pass",
+                        state.last.sockets
+                    ),
+                ),
+            },
+        };
+        let collector = ComponentStatus { kind: "collector", name: "tcp".to_owned(), state: tcp, detail };
+        let sources = self.resolver.sources().into_iter().map(|source| ComponentStatus {
+            kind: "label source",
+            name: source.source.to_owned(),
+            state: if source.up { State::Up } else { State::Failed },
+            detail: source.detail,
+        });
+        std::iter::once(collector).chain(sources).collect()
     }
 
     fn ready(&self) -> bool {
-        true
+        match self.tcp {
+            Collector::Running(_) => self.shared.state.lock().passes > 0,
+            Collector::Disabled | Collector::Failed(_) => true,
+        }
+    }
+
+    fn reload(&self) -> Result<(), anyhow::Error> {
+        match &self.tcp {
+            Collector::Running(thread) => thread.reload(),
+            Collector::Disabled | Collector::Failed(_) => {
+                self.resolver.reload();
+                Ok(())
+            }
+        }
     }
 }

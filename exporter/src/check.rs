@@ -99,7 +99,7 @@ pub fn run(flags: &Flags) -> Report {
     }
     items.extend(flags.listen_addresses.iter().map(listen));
     if flags.collector_tcp() {
-        items.extend(app::COLLECTOR_CHECKS.iter().map(|(name, check)| collector(name, check())));
+        items.extend(app::COLLECTOR_CHECKS.iter().map(|(name, check)| collector(name, check(flags))));
     }
     Report(items)
 }

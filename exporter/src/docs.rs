@@ -16,7 +16,7 @@ pub struct Group {
     /// A paragraph below it.
     pub introduction: &'static str,
     /// In the order of exposition.
-    pub families: &'static [Family],
+    pub families: &'static [&'static Family],
 }
 
 /// What each edge label means. The first ten are on every edge, the rest where `--labels.add` asks for them.
@@ -71,7 +71,7 @@ pub fn reference() -> String {
     page.push_str("\nWith `--labels.add`:\n\n| label | meaning |\n|---|---|\n");
     labels(&mut page, &EDGE_LABELS[ALWAYS..]);
     for group in app::FAMILY_GROUPS {
-        section(&mut page, group.title, group.introduction, PREFIX, group.families.iter());
+        section(&mut page, group.title, group.introduction, PREFIX, group.families.iter().copied());
     }
     section(
         &mut page,
@@ -148,7 +148,7 @@ mod tests {
 
     fn families() -> Vec<&'static Family> {
         let own = self_metrics::FAMILIES.iter().chain(self_metrics::PROCESS_FAMILIES).copied();
-        app::FAMILY_GROUPS.iter().flat_map(|group| group.families).chain(own).collect()
+        app::FAMILY_GROUPS.iter().flat_map(|group| group.families).copied().chain(own).collect()
     }
 
     #[test]

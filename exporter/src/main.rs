@@ -5,13 +5,20 @@
 
 mod app;
 mod check;
+mod collectors;
 mod docs;
+mod edge;
 mod exposition;
 mod flags;
+mod ledger;
 mod logging;
+mod naming;
+mod pass;
+mod post;
 mod privileges;
 mod self_metrics;
 mod source;
+mod tcp_families;
 mod web;
 
 use std::io::Write as _;

@@ -9,8 +9,8 @@
 #ifndef FG_TCP_OWNER_H
 #define FG_TCP_OWNER_H
 
-/* cgroup ids that tell nothing: the root's and init.scope's. */
-const volatile u64 fg_mute_cgroups[2];
+/* cgroup ids that tell nothing: none, the root's, init.scope's. */
+const volatile u64 fg_mute_cgroups[4];
 /* The process is wanted whatever the cgroup. */
 const volatile bool fg_want_process;
 /* The v1 hierarchy that names processes, as an index of css_set.subsys; -1: the v2 hierarchy. */
@@ -62,7 +62,8 @@ static __always_inline void lost(enum fg_lost_reason reason)
 
 static __always_inline bool wants_process(u64 cgroup)
 {
-	return fg_want_process || cgroup == fg_mute_cgroups[0] || cgroup == fg_mute_cgroups[1];
+	return fg_want_process || cgroup == fg_mute_cgroups[0] || cgroup == fg_mute_cgroups[1] ||
+	       cgroup == fg_mute_cgroups[2] || cgroup == fg_mute_cgroups[3];
 }
 
 static __always_inline u64 process_cgroup(struct task_struct *task)

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The TCP probe on the running kernel, against connections made here. Needs root.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -80,7 +82,7 @@ impl Seen {
 }
 
 fn options() -> TcpOptions {
-    TcpOptions { mute_cgroups: [1, 0], process_hierarchy: ProcessHierarchy::Unified, want_process: true }
+    TcpOptions { mute_cgroups: vec![0, 1], process_hierarchy: ProcessHierarchy::Unified, want_process: true }
 }
 
 fn with_probe(test: impl FnOnce(&mut Tcp<'_, ()>, &mut Seen)) {

@@ -17,6 +17,7 @@ use libbpf_rs::{Link, MapCore, MapFlags, OpenObject};
 
 pub use key::{FlowKey, Peer, Role};
 pub use totals::{Counter, Counters};
+pub use walk::Discard;
 
 use crate::maps::{BatchReader, Plain, Shared};
 use crate::skeleton::tcp::{TcpSkel, TcpSkelBuilder, types};
@@ -60,11 +61,15 @@ pub enum ProcessHierarchy {
     V1Pids,
 }
 
+/// Most cgroups that can be said to tell nothing.
+pub const MUTE_CGROUPS: usize = 4;
+
 /// How the probe is to be loaded.
 #[derive(Debug, Clone)]
 pub struct TcpOptions {
-    /// cgroup v2 ids that tell nothing about a socket's owner: the root's and `init.scope`'s (0: none).
-    pub mute_cgroups: [u64; 2],
+    /// cgroup v2 ids that tell nothing about a socket's owner: none, the root's, `init.scope`'s. At most
+    /// [`MUTE_CGROUPS`] different ones count.
+    pub mute_cgroups: Vec<u64>,
     /// Where a process's cgroup is read.
     pub process_hierarchy: ProcessHierarchy,
     /// Note the process of every socket, whatever its cgroup.
@@ -189,7 +194,7 @@ impl<'o, T: Default> Tcp<'o, T> {
             .open(place)
             .map_err(|error| Error::libbpf("opening the tcp programs", error))?;
         if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
-            rodata.fg_mute_cgroups = options.mute_cgroups.map(|id| if id == 0 { u64::MAX } else { id });
+            rodata.fg_mute_cgroups = mute_cgroups(&options.mute_cgroups);
             rodata.fg_want_process = options.want_process;
             rodata.fg_typed_walk = facts.typed_casts;
             rodata.fg_process_subsys = match options.process_hierarchy {
@@ -303,8 +308,8 @@ impl<'o, T: Default> Tcp<'o, T> {
         let (tables, _) = self.find_tables()?;
         let mut report = PassReport::default();
         self.totals.begin();
-        self.walk_established(&tables, None::<&mut walk::Nowhere>, &mut report)?;
-        self.walk_listeners(&tables, &mut walk::Nowhere, &mut report)?;
+        self.walk_established(&tables, None::<&mut Discard>, &mut report)?;
+        self.walk_listeners(&tables, &mut Discard, &mut report)?;
         self.totals.set_baseline();
         if let Some(data) = self.skeleton.maps.data_data.as_deref_mut() {
             data.fg_baseline = 0;
@@ -375,6 +380,19 @@ impl<'o, T: Default> Tcp<'o, T> {
         }
         Ok(())
     }
+}
+
+/// The ids as the programs compare them; unused places hold an id that no cgroup has.
+fn mute_cgroups(ids: &[u64]) -> [u64; MUTE_CGROUPS] {
+    let mut places = [u64::MAX; MUTE_CGROUPS];
+    let mut used = 0;
+    for id in ids {
+        if used < MUTE_CGROUPS && !places.contains(id) {
+            places[used] = *id;
+            used += 1;
+        }
+    }
+    places
 }
 
 /// A process name as labels can hold it.

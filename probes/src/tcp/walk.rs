@@ -18,10 +18,10 @@ pub(super) struct Table {
     listening: (u64, u32),
 }
 
-/// The sink of the first walk, which only takes the baseline.
-pub(super) struct Nowhere;
+/// A sink that keeps nothing: for the first walk, which only takes the baseline, and for trials.
+pub struct Discard;
 
-impl<T> Sink<T> for Nowhere {
+impl<T> Sink<T> for Discard {
     fn listeners(&mut self, _: &[Listener], _: &Processes) {}
     fn growth(&mut self, _: &FlowKey, _: &mut T, _: &Counters, _: u32, _: &Processes) {}
     fn events(&mut self, _: &FlowKey, _: &mut T, _: &Events, _: &Processes) {}

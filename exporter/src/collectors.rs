@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the collectors and label sources tell of themselves.
+
+use std::fmt;
+
+use flowgauge_labels::SourceStatus;
+use flowgauge_probes::tcp::LOST_REASONS;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+
+use crate::ledger::Ledger;
+use crate::pass::ProbeState;
+use crate::source::{Family, FamilyKind, Unit};
+
+const fn family(
+    name: &'static str,
+    kind: FamilyKind,
+    unit: Option<Unit>,
+    labels: &'static [&'static str],
+    help: &'static str,
+    source: &'static str,
+) -> Family {
+    Family { name, kind, unit, help, labels, edge: false, source, buckets: "" }
+}
+
+use FamilyKind::{Counter, Gauge};
+
+static UP: Family = family(
+    "collector_up",
+    Gauge,
+    None,
+    &["collector"],
+    "Whether the collector works: 1, or 0 when it could not start or its last pass failed.",
+    "The exporter itself.",
+);
+static RUN_SECONDS: Family = family(
+    "bpf_program_run_seconds",
+    Counter,
+    Some(Unit::Seconds),
+    &["program"],
+    "Time spent in the BPF program, estimated from one run in 64; each run of the walk is timed.",
+    "bpf_ktime_get_ns in the programs",
+);
+static RUNS: Family = family(
+    "bpf_program_runs",
+    Counter,
+    None,
+    &["program"],
+    "Runs of the BPF program.",
+    "per-CPU counters in the programs",
+);
+static MISSES: Family = family(
+    "bpf_program_recursion_misses",
+    Counter,
+    None,
+    &["program"],
+    "Runs that the kernel skipped because the same program was running on that CPU already.",
+    "bpf_prog_info.recursion_misses",
+);
+static MAP_ENTRIES: Family =
+    family("map_entries", Gauge, None, &["map"], "Entries in the BPF map.", "counters in the programs");
+static MAP_CAPACITY: Family = family(
+    "map_capacity",
+    Gauge,
+    None,
+    &["map"],
+    "Most entries that the BPF map can hold.",
+    "bpf_map_info.max_entries",
+);
+static LOST: Family = family(
+    "lost_events",
+    Counter,
+    None,
+    &["reason"],
+    "What could not be counted where it belongs: a map was full, a socket chain too long to report, or the kernel skipped a program (recursion).",
+    "counters in the programs, bpf_prog_info.recursion_misses",
+);
+static MOVED: Family = family(
+    "walk_moved_chains",
+    Counter,
+    None,
+    &[],
+    "Socket hash chains that changed while they were walked, and were walked again.",
+    "nulls value at the end of a chain",
+);
+static PASSES: Family = family(
+    "passes",
+    Counter,
+    None,
+    &[],
+    "Passes over the kernel's sockets, those without a scrape included.",
+    "The exporter itself.",
+);
+static WALKED: Family = family(
+    "walked_sockets",
+    Gauge,
+    None,
+    &[],
+    "Sockets that the last pass read.",
+    "kernel's established-sockets hash",
+);
+static LONGEST: Family = family(
+    "walk_longest_run_seconds",
+    Gauge,
+    Some(Unit::Seconds),
+    &[],
+    "Longest single run of the walk in the last pass: how long it held a CPU.",
+    "The exporter's monotonic clock.",
+);
+static KEYS: Family = family(
+    "flow_keys",
+    Gauge,
+    None,
+    &[],
+    "Flow keys (end, remote address, port) that have open sockets or something not yet reported.",
+    "The exporter itself.",
+);
+static SERIES: Family =
+    family("series", Gauge, None, &[], "Series of edges and listeners served.", "The exporter itself.");
+static SERIES_LIMIT: Family = family(
+    "series_limit",
+    Gauge,
+    None,
+    &[],
+    "Most series of edges and listeners that may be served (--series.limit).",
+    "The exporter itself.",
+);
+static FOLDED: Family = family(
+    "folded_edges",
+    Counter,
+    None,
+    &[],
+    "Times that an edge was folded into other because the budget of series was used up.",
+    "The exporter itself.",
+);
+static UNATTRIBUTED: Family = family(
+    "unattributed_bytes",
+    Counter,
+    Some(Unit::Bytes),
+    &["end"],
+    "Payload bytes of flows whose client or server has no name (workload unknown).",
+    "The exporter itself.",
+);
+static SOURCE_UP: Family = family(
+    "label_source_up",
+    Gauge,
+    None,
+    &["source"],
+    "Whether the source of names works: 0 while it cannot be read or what it says is refused and the last good state is used.",
+    "The exporter itself.",
+);
+static SOURCE_ENTRIES: Family = family(
+    "label_source_entries",
+    Gauge,
+    None,
+    &["source"],
+    "What the source of names knows: entries of the names file, cgroups, addresses.",
+    "The exporter itself.",
+);
+static SOURCE_FAILURES: Family = family(
+    "label_source_reload_failures",
+    Counter,
+    None,
+    &["source"],
+    "Times that a source of names could not be read again.",
+    "The exporter itself.",
+);
+static SOURCE_MISSES: Family = family(
+    "label_source_misses",
+    Counter,
+    None,
+    &["source"],
+    "Questions that the source of names should have answered and could not.",
+    "The exporter itself.",
+);
+
+/// All of them, in the order in which they are served and documented.
+pub static FAMILIES: &[&Family] = &[
+    &UP,
+    &RUN_SECONDS,
+    &RUNS,
+    &MISSES,
+    &MAP_ENTRIES,
+    &MAP_CAPACITY,
+    &LOST,
+    &MOVED,
+    &PASSES,
+    &WALKED,
+    &LONGEST,
+    &KEYS,
+    &SERIES,
+    &SERIES_LIMIT,
+    &FOLDED,
+    &UNATTRIBUTED,
+    &SOURCE_UP,
+    &SOURCE_ENTRIES,
+    &SOURCE_FAILURES,
+    &SOURCE_MISSES,
+];
+
+struct Writer<'a, 'e>(&'a mut DescriptorEncoder<'e>);
+
+impl Writer<'_, '_> {
+    /// Samples of a family, each by the value of its one label; an empty value for a family without label.
+    fn samples<'v>(
+        &mut self,
+        family: &'static Family,
+        samples: impl Iterator<Item = (&'v str, f64)>,
+    ) -> fmt::Result {
+        let mut metric = family.describe(self.0)?;
+        for (label, value) in samples {
+            let labels: Vec<(&str, &str)> = family.labels.iter().map(|name| (*name, label)).collect();
+            let mut sample = metric.encode_family(&labels)?;
+            match family.kind {
+                FamilyKind::Counter => sample.encode_counter::<NoLabelSet, _, f64>(&value, None)?,
+                _ => sample.encode_gauge(&value)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn one(&mut self, family: &'static Family, value: f64) -> fmt::Result {
+        self.samples(family, [("", value)].into_iter())
+    }
+}
+
+/// Writes [`FAMILIES`]. `probe` is None when the collector is switched off.
+///
+/// # Errors
+/// What the encoder returns.
+pub fn encode(
+    encoder: &mut DescriptorEncoder<'_>,
+    up: &[(&'static str, bool)],
+    probe: &ProbeState,
+    ledger: &Ledger,
+    sources: &[SourceStatus],
+) -> fmt::Result {
+    let mut out = Writer(encoder);
+    let health = &probe.health;
+    out.samples(&UP, up.iter().map(|(name, up)| (*name, f64::from(u8::from(*up)))))?;
+    out.samples(&RUN_SECONDS, health.programs.iter().map(|used| (used.program, used.run_ns as f64 / 1e9)))?;
+    out.samples(&RUNS, health.programs.iter().map(|used| (used.program, used.runs as f64)))?;
+    out.samples(&MISSES, health.programs.iter().map(|used| (used.program, used.recursion_misses as f64)))?;
+    out.samples(&MAP_ENTRIES, health.maps.iter().map(|used| (used.map, used.entries as f64)))?;
+    out.samples(&MAP_CAPACITY, health.maps.iter().map(|used| (used.map, used.capacity as f64)))?;
+    let recursion: u64 = health.programs.iter().map(|used| used.recursion_misses).sum();
+    let lost = LOST_REASONS.iter().copied().zip(health.lost);
+    let lost = lost.chain([("recursion", recursion), ("undecodable", health.undecodable)]);
+    out.samples(&LOST, lost.map(|(reason, lost)| (reason, lost as f64)))?;
+    out.one(&MOVED, health.moved_chains as f64)?;
+    out.one(&PASSES, probe.passes as f64)?;
+    out.one(&WALKED, probe.last.sockets as f64)?;
+    out.one(&LONGEST, probe.last.longest_run.as_secs_f64())?;
+    out.one(&KEYS, probe.keys as f64)?;
+    out.one(&SERIES, ledger.series() as f64)?;
+    out.one(&SERIES_LIMIT, ledger.series_limit() as f64)?;
+    out.one(&FOLDED, ledger.folded_edges() as f64)?;
+    let unattributed = ["client", "server"].into_iter().zip(ledger.unattributed_bytes());
+    out.samples(&UNATTRIBUTED, unattributed.map(|(end, bytes)| (end, bytes as f64)))?;
+    out.samples(&SOURCE_UP, sources.iter().map(|source| (source.source, f64::from(u8::from(source.up)))))?;
+    out.samples(&SOURCE_ENTRIES, sources.iter().map(|source| (source.source, source.entries as f64)))?;
+    out.samples(
+        &SOURCE_FAILURES,
+        sources.iter().map(|source| (source.source, source.reloads_failed as f64)),
+    )?;
+    out.samples(&SOURCE_MISSES, sources.iter().map(|source| (source.source, source.misses as f64)))
+}

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The ledger: what was counted, by edge, within a budget of series.
+//!
+//! Totals stay exact whatever the budget: an edge that is folded adds what it had to `other`, and what its flows count
+//! from then on goes there too. An edge that was idle for long leaves the exposition but keeps its totals, so that no
+//! counter falls should it come back.
+
+mod budget;
+mod encode;
+mod entry;
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use flowgauge_probes::tcp::Counter;
+use foldhash::fast::RandomState;
+
+use crate::edge::{Edge, LabelPlan, LabelValues, Observer};
+pub use entry::{Entry, ListenerEntry};
+
+/// Where a flow key's numbers go, kept with the key: valid until the names change or the edge is folded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    index: u32,
+    tenant: u32,
+    generation: u64,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Place { index: u32::MAX, tenant: 0, generation: 0 }
+    }
+}
+
+/// How the ledger is kept.
+pub struct LedgerConfig {
+    /// The labels of edges.
+    pub plan: LabelPlan,
+    /// Most series of edges and listeners.
+    pub series_limit: usize,
+    /// How long an edge stays exposed after it was last active.
+    pub idle_timeout: Duration,
+}
+
+/// The totals of all edges.
+pub struct Ledger {
+    config: LedgerConfig,
+    entries: Vec<Entry>,
+    by_labels: HashMap<LabelValues, u32, RandomState>,
+    free: Vec<u32>,
+    listeners: HashMap<[std::sync::Arc<str>; 3], ListenerEntry, RandomState>,
+    now: Instant,
+    folded: u64,
+    /// Bytes of ends without a name: client, server.
+    unattributed: [u64; 2],
+    /// Ticks of the kernel's timer in a second.
+    frequency: u32,
+}
+
+/// The entries that take what is folded, always at these places.
+const OTHER: [Observer; 2] = [Observer::Client, Observer::Server];
+
+impl Ledger {
+    /// An empty ledger.
+    pub fn new(config: LedgerConfig) -> Self {
+        let now = Instant::now();
+        let mut ledger = Self {
+            entries: Vec::new(),
+            by_labels: HashMap::default(),
+            free: Vec::new(),
+            listeners: HashMap::default(),
+            now,
+            folded: 0,
+            unattributed: [0; 2],
+            frequency: 250,
+            config,
+        };
+        for observer in OTHER {
+            let labels = ledger.config.plan.folded(observer);
+            ledger.insert(labels, observer);
+        }
+        ledger
+    }
+
+    /// The kernel's timer frequency, in which limited time is counted.
+    pub fn set_frequency(&mut self, frequency: u32) {
+        self.frequency = frequency;
+    }
+
+    /// Begins a pass: gauges are counted afresh.
+    pub fn begin(&mut self, now: Instant) {
+        self.now = now;
+        for entry in &mut self.entries {
+            entry.connections = 0;
+        }
+        for listener in self.listeners.values_mut() {
+            listener.begin();
+        }
+    }
+
+    /// Ends a pass: idle edges leave the exposition, and edges beyond the budget are folded.
+    pub fn finish(&mut self) {
+        self.retire_idle();
+        self.keep_budget();
+    }
+
+    /// Whether a place is still what it was given out as, under names of this generation.
+    pub fn is_current(&self, place: Place, generation: u64) -> bool {
+        let entry = self.entries.get(place.index as usize);
+        place.generation == generation && entry.is_some_and(|entry| entry.tenant == place.tenant)
+    }
+
+    /// The place of an edge's numbers.
+    pub fn place(&mut self, edge: &Edge, generation: u64) -> Place {
+        let labels = self.config.plan.values(edge);
+        let index = match self.by_labels.get(&labels) {
+            Some(index) => *index,
+            None => self.insert(labels, edge.observer),
+        };
+        Place { index, tenant: self.entries[index as usize].tenant, generation }
+    }
+
+    /// The numbers at a place. Marks them as active now and exposed.
+    pub fn active(&mut self, place: Place) -> &mut Entry {
+        let now = self.now;
+        // A place is only used while it is current; the first entry always exists.
+        let index = (place.index as usize).min(self.entries.len() - 1);
+        let entry = &mut self.entries[index];
+        entry.last_active = now;
+        entry.exposed = true;
+        entry
+    }
+
+    /// The numbers of a listener, by namespace, workload and port.
+    pub fn listener(&mut self, labels: [std::sync::Arc<str>; 3]) -> &mut ListenerEntry {
+        let now = self.now;
+        let entry = self.listeners.entry(labels).or_default();
+        entry.last_seen = Some(now);
+        entry
+    }
+
+    /// Says whether the client and the server of a place have no name.
+    pub fn set_unattributed(&mut self, place: Place, client: bool, server: bool) {
+        if let Some(entry) = self.entries.get_mut(place.index as usize) {
+            entry.unattributed = [client, server];
+        }
+    }
+
+    /// Counts the bytes of a place whose client or server has no name.
+    pub fn count_unattributed(&mut self, place: Place, bytes: u64) {
+        let Some(entry) = self.entries.get(place.index as usize) else { return };
+        for (sum, nameless) in self.unattributed.iter_mut().zip(entry.unattributed) {
+            *sum += if nameless { bytes } else { 0 };
+        }
+    }
+
+    fn insert(&mut self, labels: LabelValues, observer: Observer) -> u32 {
+        let entry = Entry::new(labels.clone(), observer, self.now);
+        let index = match self.free.pop() {
+            Some(index) => {
+                let place = &mut self.entries[index as usize];
+                *place = Entry { tenant: place.tenant.wrapping_add(1), ..entry };
+                index
+            }
+            None => {
+                self.entries.push(entry);
+                (self.entries.len() - 1) as u32
+            }
+        };
+        self.by_labels.insert(labels, index);
+        index
+    }
+}
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ledger").field("entries", &self.entries.len()).finish_non_exhaustive()
+    }
+}
+
+/// Bytes in both directions among what grew.
+pub fn bytes_of(growth: &flowgauge_probes::tcp::Counters) -> u64 {
+    growth[Counter::SentBytes] + growth[Counter::ReceivedBytes]
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Holding the ledger to its budget of series.
+
+use super::{Entry, Ledger, ListenerEntry, OTHER};
+use crate::edge::Observer;
+
+/// Idle edges whose totals are kept, for each edge that the budget could serve.
+const RETAINED_PER_SERVED: usize = 4;
+
+/// Fewest series an edge is served as: what the budget is divided by.
+const SMALLEST_EDGE: usize = 16;
+
+impl Ledger {
+    /// Series served now, of edges and listeners.
+    pub fn series(&self) -> usize {
+        let edges: usize = self.entries.iter().filter(|entry| entry.exposed).map(Entry::series).sum();
+        edges + self.listeners.len() * ListenerEntry::SERIES
+    }
+
+    /// Most series that may be served.
+    pub fn series_limit(&self) -> usize {
+        self.config.series_limit
+    }
+
+    /// Edges folded into `other` since the start.
+    pub fn folded_edges(&self) -> u64 {
+        self.folded
+    }
+
+    /// Bytes whose end has no name: client's, server's.
+    pub fn unattributed_bytes(&self) -> [u64; 2] {
+        self.unattributed
+    }
+
+    /// Edges that did nothing for the idle timeout are no longer served. The `other` ones stay: their history is
+    /// everybody's.
+    pub(super) fn retire_idle(&mut self) {
+        let (now, timeout) = (self.now, self.config.idle_timeout);
+        for entry in self.entries.iter_mut().skip(OTHER.len()) {
+            if now.duration_since(entry.last_active) >= timeout {
+                entry.exposed = false;
+            }
+        }
+        self.listeners.retain(|_, listener| {
+            listener.open || listener.last_seen.is_some_and(|seen| now.duration_since(seen) < timeout)
+        });
+    }
+
+    /// Folds the least recently active edges until the rest fits; of edges equally active, the youngest first, whose
+    /// history is shortest. Then folds retained idle edges, the longest idle first, until those kept are few enough.
+    pub(super) fn keep_budget(&mut self) {
+        let mut series = self.series();
+        let limit = self.config.series_limit;
+        let retained_limit = (limit / SMALLEST_EDGE).max(1) * RETAINED_PER_SERVED;
+        let retained = |ledger: &Self| ledger.by_labels.len().saturating_sub(OTHER.len());
+        if series <= limit && retained(self) <= retained_limit {
+            return;
+        }
+        let mut victims: Vec<u32> =
+            self.by_labels.values().copied().filter(|index| *index as usize >= OTHER.len()).collect();
+        victims.sort_unstable_by(|a, b| {
+            let (a, b) = (&self.entries[*a as usize], &self.entries[*b as usize]);
+            a.last_active.cmp(&b.last_active).then(b.created.cmp(&a.created))
+        });
+        for index in victims {
+            let over = series > limit;
+            let exposed = self.entries[index as usize].exposed;
+            if !(over && exposed) && retained(self) <= retained_limit {
+                if over {
+                    continue;
+                }
+                break;
+            }
+            let before = self.served(index) + self.served_other(index);
+            self.fold(index);
+            series = series + self.served_other(index) - before;
+        }
+    }
+
+    fn served(&self, index: u32) -> usize {
+        let entry = &self.entries[index as usize];
+        if entry.exposed { entry.series() } else { 0 }
+    }
+
+    /// Series of the entry that takes this one when it is folded.
+    fn served_other(&self, index: u32) -> usize {
+        self.served(other_of(self.entries[index as usize].observer))
+    }
+
+    fn fold(&mut self, index: u32) {
+        let place = &mut self.entries[index as usize];
+        // The next edge at this place has another tenant number: flow keys that point here notice.
+        let vacant = Entry {
+            tenant: place.tenant.wrapping_add(1),
+            ..Entry::new(Box::default(), place.observer, self.now)
+        };
+        let gone = std::mem::replace(place, vacant);
+        self.by_labels.remove(&gone.labels);
+        self.free.push(index);
+        let other = &mut self.entries[other_of(gone.observer) as usize];
+        other.absorb(&gone);
+        other.exposed = true;
+        self.folded += 1;
+    }
+}
+
+/// The place of the entry that takes an observer's folded edges.
+fn other_of(observer: Observer) -> u32 {
+    match observer {
+        Observer::Client => 0,
+        Observer::Server => 1,
+    }
+}

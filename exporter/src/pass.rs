@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The thread that owns the probes: one pass for each scrape that asks, and small ones when nobody does.
+//!
+//! Everything that needs a privilege happens here; the threads that serve have none.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, anyhow};
+use flowgauge_labels::Resolver;
+use flowgauge_probes::Facts;
+use flowgauge_probes::tcp::{Health, PassReport, Storage, Tcp, TcpOptions};
+use parking_lot::Mutex;
+
+use crate::ledger::{Ledger, Place};
+use crate::naming::Naming;
+use crate::post::Post;
+
+/// How often the kernel's maps are looked after when nobody scrapes.
+const TEND: Duration = Duration::from_secs(1);
+
+/// Flow keys held in user space before a pass is made without a scrape, so that memory stays bounded.
+const KEYS_UNREPORTED: usize = 100_000;
+
+/// How often processes behind old sockets are looked for, at most, while there are sockets without one.
+const FIND_HOLDERS: Duration = Duration::from_secs(60);
+
+/// What the pass thread shares with those that serve.
+pub struct Shared {
+    /// The totals.
+    pub ledger: Mutex<Ledger>,
+    /// How the probe fares.
+    pub state: Mutex<ProbeState>,
+}
+
+/// How the probe fares, as of the last pass.
+#[derive(Debug, Clone, Default)]
+pub struct ProbeState {
+    /// Kernel-side health.
+    pub health: Health,
+    /// The last pass.
+    pub last: PassReport,
+    /// Passes made since the start, those without a scrape included.
+    pub passes: u64,
+    /// Flow keys held.
+    pub keys: usize,
+    /// The last error, while it lasts.
+    pub error: Option<String>,
+}
+
+enum Request {
+    Pass(SyncSender<Result<(), String>>),
+    Reload(SyncSender<()>),
+}
+
+/// A running pass thread. Dropping it ends the thread and detaches the programs.
+pub struct PassThread {
+    requests: Option<SyncSender<Request>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl PassThread {
+    /// Starts the thread, loads and attaches the probe and takes the baseline.
+    ///
+    /// # Errors
+    /// When the probe cannot be loaded: says why and how to mend it.
+    pub fn start(
+        facts: Facts,
+        options: TcpOptions,
+        resolver: Arc<Resolver>,
+        naming: Naming,
+        shared: Arc<Shared>,
+        confine: impl FnOnce() + Send + 'static,
+    ) -> anyhow::Result<Self> {
+        let (requests, receiver) = sync_channel(4);
+        let (started, answer) = sync_channel(1);
+        let thread = std::thread::Builder::new()
+            .name("probes".to_owned())
+            .spawn(move || {
+                let mut storage = Storage::default();
+                match Tcp::load(&mut storage, &facts, &options) {
+                    Ok(probe) => {
+                        confine();
+                        let mut worker = Worker { probe, resolver, naming, shared, looked: Instant::now() };
+                        let first = worker.pass();
+                        if started.send(first).is_ok() {
+                            worker.run(&receiver);
+                        }
+                    }
+                    Err(error) => drop(started.send(Err(error.into()))),
+                }
+            })
+            .context("starting the probes thread")?;
+        answer.recv().map_err(|_| anyhow!("the probes thread died while it loaded the probe"))??;
+        Ok(Self { requests: Some(requests), thread: Some(thread) })
+    }
+
+    /// Makes a pass and waits for it.
+    ///
+    /// # Errors
+    /// When the kernel refused it; what was counted is kept for the next one.
+    pub fn pass(&self) -> anyhow::Result<()> {
+        let (reply, answer) = sync_channel(1);
+        let requests = self.requests.as_ref().context("the probes thread has ended")?;
+        requests.send(Request::Pass(reply)).map_err(|_| anyhow!("the probes thread has died"))?;
+        let result = answer.recv().map_err(|_| anyhow!("the probes thread died during the pass"))?;
+        result.map_err(|error| anyhow!(error))
+    }
+
+    /// Reads the names file again, with the privileges that this thread kept.
+    ///
+    /// # Errors
+    /// When the thread has died.
+    pub fn reload(&self) -> anyhow::Result<()> {
+        let (reply, answer) = sync_channel(1);
+        let requests = self.requests.as_ref().context("the probes thread has ended")?;
+        requests.send(Request::Reload(reply)).map_err(|_| anyhow!("the probes thread has died"))?;
+        answer.recv().map_err(|_| anyhow!("the probes thread died while it reloaded"))
+    }
+}
+
+impl Drop for PassThread {
+    fn drop(&mut self) {
+        // The thread ends when nobody can ask any more.
+        drop(self.requests.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the probes thread panicked");
+        }
+    }
+}
+
+struct Worker<'o> {
+    probe: Tcp<'o, Place>,
+    resolver: Arc<Resolver>,
+    naming: Naming,
+    shared: Arc<Shared>,
+    looked: Instant,
+}
+
+impl Worker<'_> {
+    fn run(mut self, requests: &Receiver<Request>) {
+        loop {
+            match requests.recv_timeout(TEND) {
+                Ok(Request::Pass(reply)) => {
+                    let result = self.pass().map_err(|error| format!("{error:#}"));
+                    // Whoever asked may have gone.
+                    let _ = reply.send(result);
+                }
+                Ok(Request::Reload(reply)) => {
+                    self.resolver.reload();
+                    let _ = reply.send(());
+                }
+                Err(RecvTimeoutError::Timeout) => self.tend(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn pass(&mut self) -> anyhow::Result<()> {
+        self.resolver.refresh();
+        let mut ledger = self.shared.ledger.lock();
+        ledger.begin(Instant::now());
+        let mut post = Post::new(&mut ledger, &mut self.naming);
+        let result = self.probe.pass(&mut post);
+        let nameless = post.nameless();
+        if let Some(frequency) = self.probe.timer_frequency() {
+            ledger.set_frequency(frequency);
+        }
+        ledger.finish();
+        drop(ledger);
+        if nameless && self.looked.elapsed() >= FIND_HOLDERS {
+            self.looked = Instant::now();
+            if let Err(error) = self.probe.find_holders() {
+                tracing::warn!(%error, "cannot look for the processes behind sockets");
+            }
+        }
+        let mut state = self.shared.state.lock();
+        state.passes += 1;
+        state.health = self.probe.health();
+        state.keys = self.probe.keys();
+        state.error = result.as_ref().err().map(ToString::to_string);
+        state.last = result?;
+        Ok(())
+    }
+
+    /// Keeps what waits bounded: the kernel's map by draining it, our own by a pass.
+    fn tend(&mut self) {
+        self.resolver.refresh();
+        let (waiting, capacity) = self.probe.waiting();
+        let result = if self.probe.keys() > KEYS_UNREPORTED {
+            self.pass()
+        } else if waiting > capacity / 4 {
+            let mut ledger = self.shared.ledger.lock();
+            let mut post = Post::new(&mut ledger, &mut self.naming);
+            self.probe.drain_closed(&mut post).map(drop).map_err(Into::into)
+        } else {
+            Ok(())
+        };
+        if let Err(error) = result {
+            tracing::error!(error = %format_args!("{error:#}"), "cannot drain the kernel's maps");
+        }
+    }
+}
