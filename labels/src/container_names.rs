@@ -218,5 +218,4 @@ fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Option<T> {
 }
 
 #[cfg(test)]
-#[path = "container_names_tests.rs"]
 mod tests;

@@ -45,6 +45,8 @@ pub(crate) struct LocalNames {
     mode: Mode,
     namespaced: bool,
     unified: Option<Tree<Place>>,
+    /// Version 2 ids that are not worth asking for.
+    silent: Vec<u64>,
     hierarchy: ProcessHierarchy,
     /// The hierarchy of processes, if it is of version 1 and mounted.
     v1: Option<Tree<Place>>,
@@ -62,6 +64,7 @@ impl LocalNames {
             mode: layout.mode,
             namespaced: layout.namespaced,
             unified: layout.unified.clone().map(tree),
+            silent: layout.silent_ids(),
             v1: match hierarchy {
                 ProcessHierarchy::Unified => None,
                 ProcessHierarchy::V1(_) => layout.directory(&hierarchy).map(|root| tree(root.to_owned())),
@@ -80,7 +83,7 @@ impl LocalNames {
     pub fn name(&self, owner: &Owner) -> (Identity, bool) {
         let process = owner.process.as_ref();
         let key = CacheKey {
-            cgroup: owner.cgroup,
+            cgroup: if self.silent.contains(&owner.cgroup) { 0 } else { owner.cgroup },
             process_cgroup: process.map_or(0, |process| process.cgroup),
             comm: process.map(|process| process.name.clone()),
             ambiguous: owner.ambiguous,
@@ -178,8 +181,10 @@ impl LocalNames {
     /// Walks the hierarchies if it is time. True if an earlier answer has become untrue.
     pub fn refresh(&self) -> bool {
         let describe = |path: &str| self.describe(path);
-        let trees = self.unified.iter().chain(&self.v1);
-        let outdated = trees.fold(false, |outdated, tree| tree.refresh(&describe) || outdated);
+        let mut outdated = false;
+        for tree in self.unified.iter().chain(&self.v1) {
+            outdated |= tree.refresh(&describe);
+        }
         if outdated {
             self.cache.lock().clear();
         }
@@ -228,5 +233,4 @@ impl LocalNames {
 }
 
 #[cfg(test)]
-#[path = "local_tests.rs"]
 mod tests;

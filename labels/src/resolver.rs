@@ -151,5 +151,4 @@ fn host_name(procfs: &Path, rootfs: &Path) -> Option<String> {
 }
 
 #[cfg(test)]
-#[path = "resolver_tests.rs"]
 mod tests;

@@ -108,5 +108,4 @@ impl Path {
 }
 
 #[cfg(test)]
-#[path = "path_tests.rs"]
 mod tests;

@@ -2,6 +2,8 @@
 //! The operator's own names for addresses: `--labels.names-file`. Format and rules: `docs/names-file.md`.
 
 mod parse;
+#[cfg(test)]
+mod reload_tests;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -118,7 +118,7 @@ fn the_more_telling_of_two_groups_is_believed() {
         "a process group's directory is no name"
     );
     assert_eq!(workload(&names, v2_root, Some((0, "kworker/3:1"))), "kworker");
-    assert_eq!(names.status().up, true);
+    assert!(names.status().up);
     assert!(names.status().detail.starts_with("hybrid, "), "{}", names.status().detail);
 }
 
