@@ -153,6 +153,14 @@ impl NamesFile {
     }
 }
 
+/// Reads a names file as the exporter would and tells the number of its entries; for `flowgauge check`.
+///
+/// # Errors
+/// It cannot be read or is wrong.
+pub fn check_names_file(path: &Path) -> Result<usize, NamesFileError> {
+    load(path).1.map(|table| table.len())
+}
+
 /// The file's signature at the moment it was opened, if it could be, and its content.
 fn load(path: &Path) -> (Option<Signature>, Result<Table, NamesFileError>) {
     let unreadable = |source| NamesFileError::Read { path: path.to_owned(), source };

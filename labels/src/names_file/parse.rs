@@ -118,7 +118,8 @@ fn yaml_fault(error: &serde_saphyr::Error) -> Fault {
     ] {
         what = what.replace(theirs, ours);
     }
-    Fault { line, column, what }
+    // It quotes the file, and goes into logs and terminals.
+    Fault { line, column, what: what.replace(char::is_control, " ") }
 }
 
 fn add(table: &mut Table, raw: Spanned<RawEntry>) -> Result<(), Fault> {

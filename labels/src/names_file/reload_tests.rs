@@ -28,6 +28,9 @@ fn a_wrong_file_is_an_error_at_the_start() {
     let path = dir.path().join("names.yml");
     let error = NamesFile::open(path.clone()).unwrap_err().to_string();
     assert_eq!(error, format!("names file {}: No such file or directory (os error 2)", path.display()));
+    assert_eq!(check_names_file(&path).unwrap_err().to_string(), error);
+    fs::write(&path, one("x")).unwrap();
+    assert_eq!(check_names_file(&path).unwrap(), 1);
     fs::write(&path, "names:\n  - {}\n").unwrap();
     let error = NamesFile::open(path.clone()).unwrap_err().to_string();
     assert_eq!(error, format!("names file {}:2:5: missing field `cidrs`", path.display()));

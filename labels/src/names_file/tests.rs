@@ -168,6 +168,12 @@ fn faults_say_where_and_what() {
 }
 
 #[test]
+fn faults_stay_on_one_line() {
+    let hostile = fault("names:\n  - \"a\\nb\\e[31m\": 1\n");
+    assert!(hostile.contains("unknown field") && !hostile.contains(char::is_control), "{hostile:?}");
+}
+
+#[test]
 fn the_manual_shows_faults_as_they_are_printed_and_an_example_that_works() {
     let manual = include_str!("../../../docs/names-file.md");
     for (_, expected) in FAULTS {
