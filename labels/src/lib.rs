@@ -1,1 +1,53 @@
-//! From address, port, cgroup and network namespace to a name. Knows no kernel programs and no HTTP.
+// SPDX-License-Identifier: Apache-2.0
+//! From address, port and control group to a name. Knows no kernel programs and no HTTP.
+//!
+//! A [`Resolver`] names both ends of a flow. The end on this node is an [`Owner`], as the kernel tells it: control group
+//! ids and a process. The other end is an address. Both become an [`Identity`].
+//!
+//! # Local owners
+//! The control group's path is what tells: the id of a group is the inode of its directory, so a walk of the mounted
+//! hierarchy finds it, in version 2, version 1 and both at once. Groups whose directory has gone keep their name.
+//!
+//! | found in the path | workload | also |
+//! |---|---|---|
+//! | container of Docker, containerd, CRI-O, podman, nerdctl, ECS, Nomad | Swarm or Compose service, Kubernetes container, else container name, else image name, else `docker:0123456789ab` | `container`; `namespace` from the Compose project, stack or pod; `pod` |
+//! | systemd service or scope | its name without suffix: `nginx`, `postgresql@15-main` | `container` if it runs in a machine |
+//! | LXC, nspawn or virtual machine, and no unit in it | the machine's name | `container` |
+//! | slice | its name: `batch.slice` | |
+//! | login session | the user's slice: `user-1000.slice` | |
+//! | `systemd-run`, terminal | the process name, `run` if it is not known | |
+//! | nothing, `init.scope`, a plain directory | the process name; else the directory of the socket's own group; else `ambiguous` if several processes share the socket; else `unknown` | |
+//!
+//! `process` is the process name wherever it is known, `node` the host name. `kind` is always [`Kind::Host`].
+//!
+//! # Remote ends
+//! The operator's names file first (format: `docs/names-file.md`), then the addresses of this host itself (workload: the
+//! host name), else `external` for public addresses and `unknown` for all others, by the IANA registries of special
+//! purpose addresses.
+//!
+//! # Freshness
+//! [`Resolver::refresh`] looks for changes; [`Resolver::generation`] grows when an earlier answer may be another now.
+//! What cannot be read is no error: [`Resolver::sources`] tells, and names known before stay.
+
+mod addresses;
+mod cgroup;
+mod container_names;
+mod file;
+mod identity;
+mod local;
+mod names_file;
+mod owner;
+mod process;
+mod ranges;
+mod resolver;
+mod status;
+
+pub use cgroup::{Controller, Layout, Mode, cgroup_layout};
+pub use identity::{Identity, Kind, MAX_LABEL_BYTES};
+pub use names_file::{Fault, MAX_BYTES as MAX_NAMES_FILE_BYTES, NamesFileError, check_names_file};
+pub use owner::{Owner, Process, ProcessHierarchy};
+pub use resolver::{Config, Error, Resolver};
+pub use status::SourceStatus;
+
+type Map<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
+type Set<T> = std::collections::HashSet<T, foldhash::fast::RandomState>;

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+use super::*;
+
+fn id(path: &Path) -> u64 {
+    fs::metadata(path).unwrap().ino()
+}
+
+fn tree(root: &Path) -> Tree<String> {
+    Tree::new(root.to_owned(), Limits::default())
+}
+
+fn ask(tree: &Tree<String>, id: u64) -> Option<String> {
+    tree.look_up(id, &str::to_owned).0.map(|value| value.as_str().to_owned())
+}
+
+#[test]
+fn finds_groups_at_every_depth_and_remembers_the_departed() {
+    let dir = tempfile::tempdir().unwrap();
+    let deep = dir.path().join("a/b/c");
+    fs::create_dir_all(&deep).unwrap();
+    fs::write(dir.path().join("a/cgroup.procs"), "").unwrap();
+    let tree = tree(dir.path());
+    let (root, a, c) = (id(dir.path()), id(&dir.path().join("a")), id(&deep));
+    assert_eq!(ask(&tree, root).as_deref(), Some("/"));
+    assert_eq!(ask(&tree, a).as_deref(), Some("/a"));
+    assert_eq!(ask(&tree, c).as_deref(), Some("/a/b/c"));
+    fs::remove_dir(&deep).unwrap();
+    tree.expire();
+    tree.refresh(&str::to_owned);
+    assert_eq!(ask(&tree, c).as_deref(), Some("/a/b/c"));
+    let status = tree.status();
+    assert_eq!((status.live, status.departed, status.walks, status.misses), (3, 1, 2, 0));
+}
+
+#[test]
+fn an_unknown_id_is_looked_for_once_and_walks_are_rationed() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = tree(dir.path());
+    for _ in 0..50 {
+        assert_eq!(ask(&tree, u64::MAX), None);
+    }
+    for other in 0..50 {
+        assert_eq!(ask(&tree, u64::MAX - 1 - other), None);
+    }
+    let status = tree.status();
+    assert_eq!((status.walks, status.misses), (1, 100), "the second walk is not due yet");
+}
+
+#[test]
+fn an_id_that_appears_after_it_was_asked_for_is_an_outdated_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = tree(dir.path());
+    assert_eq!(ask(&tree, u64::MAX), None);
+    let new = dir.path().join("new");
+    fs::create_dir(&new).unwrap();
+    assert_eq!(ask(&tree, id(&new)), None, "no walk is due");
+    assert!(!tree.refresh(&str::to_owned), "not due by the clock either");
+    tree.expire();
+    assert!(tree.refresh(&str::to_owned));
+    assert_eq!(ask(&tree, id(&new)).as_deref(), Some("/new"));
+    fs::rename(&new, dir.path().join("newer")).unwrap();
+    tree.expire();
+    assert!(tree.refresh(&str::to_owned));
+    assert_eq!(ask(&tree, id(&dir.path().join("newer"))).as_deref(), Some("/newer"));
+}
+
+#[test]
+fn what_is_remembered_is_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let two = NonZeroUsize::new(2).unwrap();
+    let tree = Tree::new(dir.path().to_owned(), Limits { live: 4, departed: two, missing: two });
+    let make = |number: u32| {
+        let path = dir.path().join(number.to_string());
+        fs::create_dir(&path).unwrap();
+        id(&path)
+    };
+    let first = [make(0), make(1), make(2)];
+    for id in first {
+        assert!(ask(&tree, id).is_some());
+    }
+    for number in 0..3 {
+        fs::remove_dir(dir.path().join(number.to_string())).unwrap();
+    }
+    tree.expire();
+    tree.refresh(&str::to_owned);
+    assert_eq!((tree.status().live, tree.status().departed), (1, 2));
+    for number in 10..20 {
+        make(number);
+    }
+    tree.expire();
+    tree.refresh(&str::to_owned);
+    assert_eq!((tree.status().live, tree.status().truncated), (4, true));
+}
+
+#[test]
+fn a_hierarchy_that_cannot_be_read_says_so_and_keeps_its_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("cgroup");
+    fs::create_dir_all(root.join("x")).unwrap();
+    let x = id(&root.join("x"));
+    let tree = tree(&root);
+    assert!(ask(&tree, x).is_some());
+    fs::rename(&root, dir.path().join("away")).unwrap();
+    tree.expire();
+    tree.refresh(&str::to_owned);
+    assert!(ask(&tree, x).is_some());
+    let status = tree.status();
+    assert_eq!(status.failed, 1);
+    assert!(status.error.unwrap().contains("cgroup: No such file"));
+    fs::rename(dir.path().join("away"), &root).unwrap();
+    tree.expire();
+    tree.refresh(&str::to_owned);
+    assert!(tree.status().error.is_none());
+}

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Who owns a socket of this node.
+//!
+//! The control group of the socket and that of its process are both asked, and the one that tells more is believed:
+//! container, then systemd unit, then machine (LXC, nspawn, VM), then slice, then the user's slice of a login session.
+//! Below that the process name counts, then a plain directory's name of the socket's own group, then `ambiguous` if several processes share the
+//! socket, then `unknown`.
+
+use std::num::NonZeroUsize;
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+
+use lru::LruCache;
+use parking_lot::Mutex;
+
+use crate::cgroup::path::{Group, Path, parse};
+use crate::cgroup::tree::{Limits, Tree};
+use crate::cgroup::{Layout, Mode};
+use crate::container_names::{ContainerName, ContainerNames};
+use crate::identity::{Identity, Kind, Words, clean};
+use crate::process::process_name;
+use crate::status::SourceStatus;
+use crate::{Owner, ProcessHierarchy};
+
+const CACHED_OWNERS: usize = 16_384;
+
+/// What is known of one control group.
+#[derive(Debug)]
+struct Place {
+    path: Path,
+    container: Option<ContainerName>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct CacheKey {
+    cgroup: u64,
+    process_cgroup: u64,
+    comm: Option<Arc<str>>,
+    ambiguous: bool,
+}
+
+/// Names local owners.
+#[derive(Debug)]
+pub(crate) struct LocalNames {
+    mode: Mode,
+    namespaced: bool,
+    unified: Option<Tree<Place>>,
+    /// Version 2 ids that are not worth asking for.
+    silent: Vec<u64>,
+    hierarchy: ProcessHierarchy,
+    /// The hierarchy of processes, if it is of version 1 and mounted.
+    v1: Option<Tree<Place>>,
+    containers: ContainerNames,
+    node: Arc<str>,
+    words: Words,
+    cache: Mutex<LruCache<CacheKey, Identity, foldhash::fast::RandomState>>,
+}
+
+impl LocalNames {
+    pub fn new(layout: &Layout, hierarchy: ProcessHierarchy, rootfs: &FilePath, node: Arc<str>) -> Self {
+        let tree = |root: PathBuf| Tree::new(root, Limits::default());
+        let size = NonZeroUsize::new(CACHED_OWNERS).unwrap_or(NonZeroUsize::MIN);
+        let names = LocalNames {
+            mode: layout.mode,
+            namespaced: layout.namespaced,
+            unified: layout.unified.clone().map(tree),
+            silent: layout.silent_ids(),
+            v1: match hierarchy {
+                ProcessHierarchy::Unified => None,
+                ProcessHierarchy::V1(_) => layout.directory(&hierarchy).map(|root| tree(root.to_owned())),
+            },
+            hierarchy,
+            containers: ContainerNames::new(rootfs),
+            node,
+            words: Words::default(),
+            cache: Mutex::new(LruCache::with_hasher(size, foldhash::fast::RandomState::default())),
+        };
+        names.refresh();
+        names
+    }
+
+    /// The owner's name, and whether an earlier answer has become untrue on the way.
+    pub fn name(&self, owner: &Owner) -> (Identity, bool) {
+        let process = owner.process.as_ref();
+        let key = CacheKey {
+            cgroup: if self.silent.contains(&owner.cgroup) { 0 } else { owner.cgroup },
+            process_cgroup: process.map_or(0, |process| process.cgroup),
+            comm: process.map(|process| process.name.clone()),
+            ambiguous: owner.ambiguous,
+        };
+        if let Some(identity) = self.cache.lock().get(&key) {
+            return (identity.clone(), false);
+        }
+        let (own, own_outdated) = self.place(self.unified.as_ref(), key.cgroup);
+        let process_tree = match self.hierarchy {
+            ProcessHierarchy::Unified => self.unified.as_ref(),
+            ProcessHierarchy::V1(_) => self.v1.as_ref(),
+        };
+        let (of_process, process_outdated) = self.place(process_tree, key.process_cgroup);
+        let outdated = own_outdated || process_outdated;
+        let complete =
+            (own.is_some() || key.cgroup == 0) && (of_process.is_some() || key.process_cgroup == 0);
+        let identity =
+            self.decide(own.as_deref(), of_process.as_deref(), process.map(|p| &*p.name), owner.ambiguous);
+        let mut cache = self.cache.lock();
+        if outdated {
+            cache.clear();
+        }
+        if complete {
+            cache.put(key, identity.clone());
+        }
+        (identity, outdated)
+    }
+
+    fn place(&self, tree: Option<&Tree<Place>>, id: u64) -> (Option<Arc<Place>>, bool) {
+        match tree {
+            Some(tree) if id != 0 => tree.look_up(id, &|path| self.describe(path)),
+            _ => (None, false),
+        }
+    }
+
+    fn describe(&self, path: &str) -> Place {
+        let path = parse(path);
+        let container = path.container.as_ref().map(|container| self.containers.name(container, path.user));
+        Place { path, container }
+    }
+
+    fn decide(
+        &self,
+        own: Option<&Place>,
+        of_process: Option<&Place>,
+        comm: Option<&str>,
+        ambiguous: bool,
+    ) -> Identity {
+        let weight = |place: Option<&Place>| place.map_or(0, |place| place.path.weight());
+        let best = if weight(of_process) > weight(own) { of_process } else { own };
+        let process = comm.and_then(process_name);
+        let process: Option<Arc<str>> = process.map(Arc::from);
+        let by_process = || process.clone().filter(|_| !ambiguous);
+        let nameless = || if ambiguous { self.words.ambiguous.clone() } else { self.words.unknown.clone() };
+        let text = |name: &str| clean(name).map(Arc::<str>::from);
+
+        let mut identity = self.words.identity(Kind::Host, self.words.unknown.clone());
+        identity.node = self.node.clone();
+        if let Some(place) = best {
+            let machine = place.path.machine.as_deref().and_then(text);
+            if let Some(name) = &place.container {
+                let field =
+                    |value: &str| if value.is_empty() { self.words.empty.clone() } else { Arc::from(value) };
+                identity.container = field(&name.container);
+                identity.namespace = field(&name.namespace);
+                identity.pod = field(&name.pod);
+            } else if let Some(machine) = &machine {
+                identity.container = machine.clone();
+            }
+            let by_group = match &place.path.group {
+                _ if place.container.is_some() => {
+                    place.container.as_ref().and_then(|name| text(&name.workload))
+                }
+                Group::Unit(name) => text(name),
+                _ if machine.is_some() => machine,
+                Group::Slice(name) | Group::User(name) => text(name),
+                Group::Transient => by_process().or_else(|| Some(Arc::from("run"))),
+                Group::Directory(_) | Group::Nothing => None,
+            };
+            if let Some(workload) = by_group {
+                identity.workload = workload;
+                identity.process = process.unwrap_or_else(|| self.words.empty.clone());
+                return identity;
+            }
+        }
+        let directory = || match own.map(|place| &place.path.group) {
+            Some(Group::Directory(name)) => text(name),
+            _ => None,
+        };
+        identity.workload = by_process().or_else(directory).unwrap_or_else(nameless);
+        identity.process = process.unwrap_or_else(|| self.words.empty.clone());
+        identity
+    }
+
+    /// Walks the hierarchies if it is time. True if an earlier answer has become untrue.
+    pub fn refresh(&self) -> bool {
+        let describe = |path: &str| self.describe(path);
+        let mut outdated = false;
+        for tree in self.unified.iter().chain(&self.v1) {
+            outdated |= tree.refresh(&describe);
+        }
+        if outdated {
+            self.cache.lock().clear();
+        }
+        outdated
+    }
+
+    /// Makes the next refresh walk.
+    pub fn expire(&self) {
+        self.unified.iter().chain(&self.v1).for_each(Tree::expire);
+    }
+
+    pub fn status(&self) -> SourceStatus {
+        let all: Vec<_> = self.unified.iter().chain(&self.v1).map(Tree::status).collect();
+        let (live, departed): (usize, usize) =
+            all.iter().fold((0, 0), |sum, tree| (sum.0 + tree.live, sum.1 + tree.departed));
+        let error = all.iter().find_map(|tree| tree.error.clone());
+        let truncated = all.iter().any(|tree| tree.truncated);
+        let mut detail = match (&error, self.mode) {
+            (Some(error), _) => error.clone(),
+            (None, Mode::Missing) => {
+                "no control group hierarchy is mounted; owners are named by process".to_owned()
+            }
+            (None, mode) => {
+                let mode = match mode {
+                    Mode::Unified => "version 2",
+                    Mode::Hybrid => "hybrid",
+                    Mode::Legacy | Mode::Missing => "version 1",
+                };
+                format!("{mode}, {live} control groups, {departed} departed remembered")
+            }
+        };
+        if truncated {
+            detail.push_str("; too many to read them all");
+        }
+        if self.namespaced && error.is_none() {
+            detail.push_str("; seen from within a control group namespace, groups outside it have no name");
+        }
+        SourceStatus {
+            entries: live as u64,
+            reloads: all.iter().map(|tree| tree.walks).sum(),
+            reloads_failed: all.iter().map(|tree| tree.failed).sum(),
+            misses: all.iter().map(|tree| tree.misses).sum(),
+            ..SourceStatus::new("cgroup", error.is_none() && self.mode != Mode::Missing, detail)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

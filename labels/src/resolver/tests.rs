@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+use std::fs;
+
+use super::*;
+use crate::Process;
+
+const NAMES: &str = "names:\n  - cidrs: [10.1.0.0/16]\n    workload: site\n  - cidrs: [192.0.2.7]\n    ports: [5432]\n    workload: postgres\n";
+
+fn host(names: Option<&str>) -> (tempfile::TempDir, Config) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    fs::create_dir_all(path("proc/1/net")).unwrap();
+    fs::create_dir_all(path("proc/sys/kernel")).unwrap();
+    fs::create_dir_all(path("cgroup/system.slice/nginx.service")).unwrap();
+    fs::write(path("cgroup/cgroup.controllers"), "").unwrap();
+    fs::write(path("proc/1/net/fib_trie"), "Local:\n  |-- 192.0.2.7\n     /32 host LOCAL\n").unwrap();
+    fs::write(path("proc/sys/kernel/hostname"), "web-1\n").unwrap();
+    let names_file = names.map(|text| {
+        fs::write(path("names.yml"), text).unwrap();
+        path("names.yml")
+    });
+    let config = Config {
+        cgroup_root: path("cgroup"),
+        procfs: path("proc"),
+        sysfs: path("sys"),
+        rootfs: dir.path().to_owned(),
+        names_file,
+    };
+    (dir, config)
+}
+
+fn remote(resolver: &Resolver, addr: &str, port: Option<u16>) -> (String, &'static str) {
+    let identity = resolver.remote(addr.parse().unwrap(), port);
+    (identity.workload.to_string(), identity.kind.as_str())
+}
+
+#[test]
+fn names_file_then_own_addresses_then_by_range() {
+    let (_dir, config) = host(Some(NAMES));
+    let resolver = Resolver::new(config, ProcessHierarchy::Unified).unwrap();
+    for (addr, port, workload, kind) in [
+        ("10.1.2.3", None, "site", "host"),
+        ("192.0.2.7", Some(5432), "postgres", "host"),
+        ("192.0.2.7", Some(80), "web-1", "host"),
+        ("::ffff:192.0.2.7", None, "web-1", "host"),
+        ("127.0.0.1", Some(80), "web-1", "host"),
+        ("::1", Some(80), "web-1", "host"),
+        ("8.8.8.8", Some(53), "external", "external"),
+        ("2606:4700::1", None, "external", "external"),
+        ("10.2.0.1", Some(80), "unknown", "unknown"),
+        ("fe80::1", None, "unknown", "unknown"),
+        ("100.64.0.1", None, "unknown", "unknown"),
+    ] {
+        assert_eq!(remote(&resolver, addr, port), (workload.to_owned(), kind), "{addr} {port:?}");
+    }
+    assert_eq!(&*resolver.remote("127.0.0.1".parse().unwrap(), None).node, "web-1");
+    assert!(resolver.is_host_address("192.0.2.7".parse().unwrap()));
+    assert!(!resolver.is_host_address("192.0.2.8".parse().unwrap()));
+}
+
+#[test]
+fn the_generation_grows_with_each_change_and_only_then() {
+    let (dir, config) = host(Some(NAMES));
+    let names_file = config.names_file.clone().unwrap();
+    let resolver = Resolver::new(config, ProcessHierarchy::Unified).unwrap();
+    let start = resolver.generation();
+    resolver.refresh();
+    resolver.reload();
+    assert_eq!(resolver.generation(), start);
+    fs::write(dir.path().join("new"), NAMES.replace("site", "office")).unwrap();
+    fs::rename(dir.path().join("new"), &names_file).unwrap();
+    resolver.refresh();
+    assert_eq!(
+        (resolver.generation(), remote(&resolver, "10.1.2.3", None).0.as_str()),
+        (start + 1, "office")
+    );
+    fs::write(dir.path().join("proc/1/net/fib_trie"), "Local:\n |-- 192.0.2.8\n  /32 host LOCAL\n").unwrap();
+    resolver.reload();
+    assert_eq!(resolver.generation(), start + 2);
+    assert!(resolver.is_host_address("192.0.2.8".parse().unwrap()));
+    fs::write(&names_file, "names: 1").unwrap();
+    resolver.reload();
+    assert_eq!(
+        (resolver.generation(), remote(&resolver, "10.1.2.3", None).0.as_str()),
+        (start + 2, "office")
+    );
+    let down: Vec<&str> = resolver.sources().iter().filter(|s| !s.up).map(|s| s.source).collect();
+    assert_eq!(down, ["names_file"]);
+}
+
+#[test]
+fn sources_are_listed() {
+    let (_dir, config) = host(None);
+    let resolver = Resolver::new(config, ProcessHierarchy::Unified).unwrap();
+    let sources: Vec<(&str, bool)> = resolver.sources().iter().map(|s| (s.source, s.up)).collect();
+    assert_eq!(sources, [("cgroup", true), ("host_addresses", true)]);
+}
+
+#[test]
+fn a_wrong_names_file_is_the_only_error() {
+    let (_dir, config) = host(Some("names:\n  - cidrs: [10.0.0.1/8]\n    workload: x\n"));
+    let path = config.names_file.clone().unwrap();
+    let error = Resolver::new(config, ProcessHierarchy::Unified).unwrap_err().to_string();
+    let what = "10.0.0.1/8 has bits set beyond its prefix length; the network is 10.0.0.0/8";
+    assert_eq!(error, format!("names file {}:2:13: {what}", path.display()));
+
+    let nowhere = PathBuf::from("/nonexistent");
+    let config = Config {
+        cgroup_root: nowhere.clone(),
+        procfs: nowhere.clone(),
+        sysfs: nowhere.clone(),
+        rootfs: nowhere,
+        names_file: None,
+    };
+    let resolver = Resolver::new(config, ProcessHierarchy::V1("memory")).unwrap();
+    assert!(resolver.sources().iter().all(|source| !source.up));
+    assert_eq!(remote(&resolver, "127.0.0.1", None).0, "unknown");
+}
+
+#[test]
+fn the_host_is_named_by_its_own_root_when_that_is_mounted_elsewhere() {
+    let (dir, config) = host(None);
+    assert_eq!(host_name(&config.procfs, &config.rootfs).as_deref(), Some("web-1"));
+    fs::create_dir(dir.path().join("etc")).unwrap();
+    fs::write(dir.path().join("etc/hostname"), "the-host\n").unwrap();
+    assert_eq!(host_name(&config.procfs, &config.rootfs).as_deref(), Some("the-host"));
+    assert_eq!(host_name(&config.procfs, Path::new("/")).as_deref(), Some("web-1"));
+}
+
+#[test]
+fn it_can_be_shared_between_threads() {
+    let (_dir, config) = host(Some(NAMES));
+    let resolver = Resolver::new(config, ProcessHierarchy::Unified).unwrap();
+    let owner = |number: u64| Owner {
+        netns: 1,
+        cgroup: number,
+        process: Some(Process { cgroup: number, name: format!("p{number}").into() }),
+        ambiguous: false,
+    };
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let resolver = &resolver;
+            scope.spawn(move || {
+                for number in 0..500 {
+                    let number = u64::MAX - number - thread * 1000;
+                    assert_eq!(*resolver.local(&owner(number)).workload, *format!("p{number}"));
+                    assert_eq!(remote(resolver, "10.1.2.3", None).0, "site");
+                    resolver.refresh();
+                }
+            });
+        }
+    });
+}
