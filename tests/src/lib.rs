@@ -1,1 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //! The end-to-end world.
+
+pub mod kernels;
