@@ -71,7 +71,16 @@ impl Boot<'_> {
     pub fn run(&self) -> Result<Outcome> {
         let mut machine = Machine(
             Command::new("qemu-system-x86_64")
-                .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", &self.memory.to_string()])
+                .args([
+                    "-accel",
+                    "tcg,thread=multi",
+                    "-cpu",
+                    "max",
+                    "-smp",
+                    "2",
+                    "-m",
+                    &self.memory.to_string(),
+                ])
                 .args(["-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio"])
                 .arg("-kernel")
                 .arg(self.vmlinuz)
@@ -142,7 +151,9 @@ mod tests {
 
     #[test]
     fn passes_only_when_all_checks_arrived_and_none_failed() {
-        assert!(outcome("[ 1.0] noise\nCHECK ok bytes: 5\r\n[ 2.0] xCHECK ok rtt\nCHECKS MADE: 2\n").passed());
+        assert!(
+            outcome("[ 1.0] noise\nCHECK ok bytes: 5\r\n[ 2.0] xCHECK ok rtt\nCHECKS MADE: 2\n").passed()
+        );
         assert!(!outcome("CHECK ok bytes\nCHECK FAIL rtt: 1, expected 2\nCHECKS MADE: 2\n").passed());
         assert!(!outcome("CHECK ok bytes\nCHECKS MADE: 2\n").passed(), "one is lost");
         assert!(!outcome("CHECK ok bytes\nKernel panic\n").passed(), "it never ended");

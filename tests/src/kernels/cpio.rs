@@ -63,8 +63,8 @@ impl Archive {
         let size = u32::try_from(content.len()).expect("a file of less than 4 GiB");
         let name_size = u32::try_from(name.len() + 1).expect("a short name");
         self.bytes.extend_from_slice(b"070701");
-        let fields =
-            [self.entries, mode, 0, 0, links, 0, size, 0, 0, device.0, device.1, name_size, 0].map(|f| format!("{f:08X}"));
+        let fields = [self.entries, mode, 0, 0, links, 0, size, 0, 0, device.0, device.1, name_size, 0]
+            .map(|f| format!("{f:08X}"));
         self.bytes.extend(fields.iter().flat_map(|field| field.bytes()));
         self.bytes.extend_from_slice(name.as_bytes());
         self.bytes.push(0);

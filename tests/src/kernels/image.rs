@@ -36,7 +36,8 @@ impl Image {
         };
         let directory = cache.join(&package);
         let release = package.trim_start_matches("linux-image-").to_string();
-        let image = Self { vmlinuz: directory.join("vmlinuz"), netem: directory.join("sch_netem.ko"), release };
+        let image =
+            Self { vmlinuz: directory.join("vmlinuz"), netem: directory.join("sch_netem.ko"), release };
         if !image.netem.exists() || !image.vmlinuz.exists() {
             image.download(&package, &directory).with_context(|| format!("package {package}"))?;
         }
@@ -49,7 +50,8 @@ impl Image {
         fs::create_dir_all(&scratch)?;
         {
             let _lock = APT.lock().expect("apt's lock");
-            let download = || run(Command::new("apt-get").args(["download", "-qq", package]).current_dir(&scratch));
+            let download =
+                || run(Command::new("apt-get").args(["download", "-qq", package]).current_dir(&scratch));
             if download().is_err() {
                 // The lists are older than the archive: its last version is gone.
                 run(Command::new("apt-get").args(["update", "-qq"]))?;
@@ -79,11 +81,15 @@ impl Image {
 fn dependency(meta: &str) -> Result<String> {
     let listing = run(Command::new("apt-cache").args(["depends", "--important", meta]))?;
     let found = listing.lines().find_map(|line| line.trim().strip_prefix("Depends: linux-image-"));
-    Ok(format!("linux-image-{}", found.with_context(|| format!("apt knows no package {meta}: apt-get update"))?))
+    Ok(format!(
+        "linux-image-{}",
+        found.with_context(|| format!("apt knows no package {meta}: apt-get update"))?
+    ))
 }
 
 fn unpack(deb: &Path, into: &Path, paths: &[&str]) -> Result<()> {
-    let mut tar_file = Command::new("dpkg-deb").arg("--fsys-tarfile").arg(deb).stdout(Stdio::piped()).spawn()?;
+    let mut tar_file =
+        Command::new("dpkg-deb").arg("--fsys-tarfile").arg(deb).stdout(Stdio::piped()).spawn()?;
     let stream = tar_file.stdout.take().context("dpkg-deb has no output")?;
     let status = Command::new("tar")
         .args(["--extract", "--wildcards", "--directory"])

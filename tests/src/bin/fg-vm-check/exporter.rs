@@ -63,7 +63,7 @@ impl<'a> Exporter<'a> {
         self.namespaces.in_first(|| {
             let mut stream = TcpStream::connect(ADDRESS)?;
             stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-            write!(stream, "GET {path} HTTP/1.0\r\nHost: matrix\r\n\r\n")?;
+            stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: matrix\r\n\r\n").as_bytes())?;
             let mut answer = String::new();
             stream.read_to_string(&mut answer)?;
             let (head, body) = answer.split_once("\r\n\r\n").context("not an HTTP answer")?;
@@ -87,7 +87,7 @@ pub struct Scrape(String);
 impl Scrape {
     /// The sum of all series of a family (without `flowgauge_`) that have these labels.
     pub fn sum(&self, family: &str, labels: &[(&str, &str)]) -> f64 {
-        self.series(family, labels).map(|(_, value)| value).sum()
+        self.series(family, labels).fold(0.0, |sum, (_, value)| sum + value)
     }
 
     /// How many observations of a histogram were at most `seconds`, and how many there were.
@@ -103,7 +103,8 @@ impl Scrape {
             }
         }
         let highest = bounds.iter().map(|(bound, _)| *bound).fold(0.0, f64::max);
-        let below = bounds.iter().filter(|(bound, _)| *bound == highest).map(|(_, value)| value).sum();
+        let below =
+            bounds.iter().filter(|(bound, _)| *bound == highest).fold(0.0, |sum, (_, value)| sum + value);
         (below, self.sum(&format!("{histogram}_count"), labels))
     }
 
