@@ -57,7 +57,7 @@ test-kernels: ## the TCP collector under Debian's 6.1 and 6.12 kernels
 
 bench: ## the cost table
 	$(need-root)
-	@$(INSTALL) packages/build.txt packages/kernels.txt
+	@$(INSTALL) packages/build.txt packages/bench.txt
 	@$(MAKE) --no-print-directory build
 	$(RUNNER) $(CARGO) run --release --package flowgauge-tests --bin fg-bench -- $(ARGS)
 

@@ -2,4 +2,5 @@
 
 //! The end-to-end world.
 
+pub mod bench;
 pub mod kernels;
