@@ -33,6 +33,7 @@ pub fn per_operation(repetitions: u32) -> Result<Table> {
         "sockets in",
         "CPU with / without",
         "budget",
+        "added, ns",
         "whole machine, with / without",
         "noise: without / without",
         "CPU without, µs",
@@ -75,12 +76,15 @@ fn row(table: &mut Table, operation: Operation, cgroup: &str, costs: &BTreeMap<(
         let ratios = Spread::of(&pairs.map(|(with, without)| cost(with) / cost(without)).collect::<Vec<_>>());
         format!("{ratios:.3}")
     };
+    let pairs = of(Arm::With).iter().zip(without);
+    let added = Spread::of(&pairs.map(|(with, without)| with.0 - without.0).collect::<Vec<_>>());
     let own = Spread::of(&without.iter().map(|cost| cost.0).collect::<Vec<_>>()).scaled(1e-3);
     table.row(&[
         operation.name(),
         cgroup,
         &ratio(Arm::With, |cost| cost.0),
         operation.budget(),
+        &format!("{added:.0}"),
         &ratio(Arm::With, |cost| cost.1),
         &ratio(Arm::WithoutAgain, |cost| cost.0),
         &format!("{own:.2}"),

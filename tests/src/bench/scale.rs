@@ -16,6 +16,7 @@ use super::table::Table;
 use super::trace::Trace;
 
 const SCRAPES: usize = 15;
+const WARM_UP: usize = 5;
 
 /// What one scrape costs, many times over.
 struct ScrapeCost {
@@ -33,6 +34,9 @@ fn scrapes(
     encoding: &str,
     mut between: impl FnMut() -> Result<()>,
 ) -> Result<ScrapeCost> {
+    for _ in 0..WARM_UP {
+        exporter.scrape(encoding)?;
+    }
     let (mut cpu, mut wall, mut bytes) = (Vec::new(), Vec::new(), 0);
     for _ in 0..SCRAPES {
         between()?;
@@ -65,8 +69,6 @@ pub fn many_sockets() -> Result<Table> {
         table.row(&["none of ours", cgroup.describe(), &cell, "", "", "", &longest_run(&exporter)?, &now]);
         for sockets in [1_000_u32, 20_000, 100_000] {
             let mut holders = Holders::start(&cgroup, sockets / 2, 10)?;
-            // The first pass meets them all as new ones.
-            exporter.scrape("identity")?;
             let idle = scrapes(&exporter, "identity", || Ok(()))?;
             let busy = scrapes(&exporter, "identity", || holders.run("busy", || Ok(())))?;
             let per_socket = |cost: &ScrapeCost| {

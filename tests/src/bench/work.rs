@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! The operations whose cost is compared. Both ends are in one thread: no waiting, no scheduler, so that what a probe
-//! adds is not hidden behind what it is added to.
+//! The operations whose cost is compared.
+//!
+//! But for one, both ends are in one thread: no waiting, no scheduler, so that what a probe adds is not hidden behind
+//! what it is added to.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -22,13 +24,16 @@ pub enum Operation {
     Stream,
     /// 100 bytes there and 1,000 back on an open connection.
     RequestResponse,
-    /// A connection opened, accepted and closed at both ends, nothing sent.
+    /// A connection opened by a client, accepted and closed by a server, and closed by the client, each a thread.
     ConnectClose,
+    /// The same in one thread, which is the least that a connection can cost.
+    BareConnectClose,
 }
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Stream, Self::RequestResponse, Self::ConnectClose];
+    pub const ALL: [Self; 4] =
+        [Self::Stream, Self::RequestResponse, Self::ConnectClose, Self::BareConnectClose];
 
     /// As in tables, and as argument of the traffic maker.
     pub fn name(self) -> &'static str {
@@ -36,6 +41,7 @@ impl Operation {
             Self::Stream => "stream",
             Self::RequestResponse => "request/response",
             Self::ConnectClose => "connect+close",
+            Self::BareConnectClose => "connect+close, one thread",
         }
     }
 
@@ -44,6 +50,7 @@ impl Operation {
         match self {
             Self::Stream | Self::RequestResponse => "1.01",
             Self::ConnectClose => "1.03",
+            Self::BareConnectClose => "",
         }
     }
 
@@ -52,7 +59,8 @@ impl Operation {
         match self {
             Self::Stream => 150_000,
             Self::RequestResponse => 250_000,
-            Self::ConnectClose => 50_000,
+            Self::ConnectClose => 30_000,
+            Self::BareConnectClose => 50_000,
         }
     }
 }
@@ -88,7 +96,8 @@ fn repeat(operation: Operation, listener: &TcpListener, count: u32) -> Result<()
     match operation {
         Operation::Stream => stream(listener, count),
         Operation::RequestResponse => request_response(listener, count),
-        Operation::ConnectClose => (0..count).try_for_each(|number| {
+        Operation::ConnectClose => connect_close(listener, count),
+        Operation::BareConnectClose => (0..count).try_for_each(|number| {
             let (client, server) = connection(listener, number)?;
             // The client first: the TIME_WAIT is its own, as with most servers.
             drop(client);
@@ -98,12 +107,27 @@ fn repeat(operation: Operation, listener: &TcpListener, count: u32) -> Result<()
     }
 }
 
-/// A connection, the number choosing among addresses, so that ports in TIME_WAIT stay few for each.
 fn connection(listener: &TcpListener, number: u32) -> Result<(TcpStream, TcpStream)> {
-    let address = Ipv4Addr::new(127, 0, 0, 1 + (number % 16) as u8);
-    let client = TcpStream::connect(SocketAddr::from((address, PORT)))?;
+    let client = TcpStream::connect(address(number))?;
     let (server, _) = listener.accept()?;
     Ok((client, server))
+}
+
+/// Several addresses, so that ports in TIME_WAIT stay few for each.
+fn address(number: u32) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::new(127, 0, 0, 1 + (number % 16) as u8), PORT))
+}
+
+fn connect_close(listener: &TcpListener, count: u32) -> Result<()> {
+    std::thread::scope(|scope| {
+        let server = scope.spawn(|| (0..count).try_for_each(|_| listener.accept().map(drop)));
+        for number in 0..count {
+            let mut client = TcpStream::connect(address(number))?;
+            ensure!(client.read(&mut [0])? == 0, "the server sends something");
+        }
+        server.join().map_err(|_| anyhow::anyhow!("the server panicked"))??;
+        Ok(())
+    })
 }
 
 fn stream(listener: &TcpListener, count: u32) -> Result<()> {
