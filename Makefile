@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# On a fresh Debian 12 machine with Rust, each target installs what it lacks (packages/*.txt, tests/PACKAGES).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-builtin-rules
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+
+# The binary that ships, and that every end-to-end test and measurement runs.
+BIN := $(TARGET_DIR)/$(HOST)/release/flowgauge
+export FLOWGAUGE_BIN := $(BIN)
+
+# Running the exporter, and most tests, takes root. Cargo itself never runs as root on account of this file: it starts the
+# finished programs through its runner.
+ROOT := $(shell [ "$$(id -u)" = 0 ] || command -v sudo || echo no)
+ifeq ($(ROOT),no)
+need-root = @echo "make $@: root is needed to load BPF programs and to make network namespaces; run it as root or install sudo" >&2; exit 1
+else
+need-root = @:
+endif
+RUNNER := $(if $(ROOT),env CARGO_TARGET_$(shell echo $(HOST) | tr a-z- A-Z_)_RUNNER="$(ROOT) -E")
+
+C_FILES = $(filter-out %vmlinux.h,$(wildcard probes/bpf/*.c probes/bpf/*.h))
+SCRIPTS = .ci/run $(wildcard packages/*.sh tests/kernels/*.sh tests/kernels/init)
+INSTALL := packages/install.sh
+
+.PHONY: help run build test test-kernels bench lint docs deny clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+run: ## build it, and run it on :10950 (ARGS="--flag …" are passed on)
+	$(need-root)
+	@$(MAKE) --no-print-directory build
+	$(ROOT) $(BIN) $(ARGS)
+
+build: ## one static release binary
+	@$(INSTALL) packages/build.txt
+	RUSTFLAGS="$(RUSTFLAGS) -C target-feature=+crt-static" $(CARGO) build --release --package flowgauge --target $(HOST)
+	@echo "built $(BIN)"
+
+test: ## lint, unit tests, end-to-end tests, kernel matrix
+	$(need-root)
+	@$(INSTALL) packages/*.txt $(wildcard tests/PACKAGES)
+	@$(MAKE) --no-print-directory lint build
+	$(RUNNER) $(CARGO) test --workspace --no-fail-fast
+
+test-kernels: ## the TCP collector under Debian's 6.1 and 6.12 kernels
+	@$(INSTALL) packages/build.txt packages/kernels.txt
+	@$(MAKE) --no-print-directory build
+	$(CARGO) test --package flowgauge-tests --test kernels -- --nocapture
+
+bench: ## the cost table
+	$(need-root)
+	@$(INSTALL) packages/build.txt packages/bench.txt
+	@$(MAKE) --no-print-directory build
+	$(RUNNER) $(CARGO) run --release --package flowgauge-tests --bin fg-bench -- $(ARGS)
+
+lint: ## formatting, clippy, shell scripts, generated docs
+	@$(INSTALL) packages/build.txt packages/lint.txt
+	$(CARGO) fmt --all --check
+	$(if $(C_FILES),clang-format --dry-run --Werror $(C_FILES))
+	shellcheck $(SCRIPTS)
+	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	$(CARGO) run --quiet --package flowgauge -- docs | diff --unified docs/metrics.md - \
+		|| { echo "docs/metrics.md is not what the code says: make docs"; exit 1; }
+
+docs: ## docs/metrics.md, from the code
+	@$(INSTALL) packages/build.txt
+	$(CARGO) run --quiet --package flowgauge -- docs > docs/metrics.md.new
+	mv docs/metrics.md.new docs/metrics.md
+
+deny: ## licences and banned crates of the dependency tree
+	@command -v cargo-deny >/dev/null || { echo "cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }
+	$(CARGO) deny --all-features check bans licenses sources
+
+clean: ## remove what was built
+	$(CARGO) clean

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! `make bench`: measures what the exporter costs, and prints the table. Meant for a machine that does nothing else.
+//!
+//! `fg-bench [--repetitions=N]` measures; `fg-bench work` and `fg-bench hold` are its traffic makers.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use flowgauge_tests::bench::{self, Table};
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        [] => measure(15),
+        ["work", operation] => bench::work(operation.parse()?),
+        ["hold", connections, ports] => bench::hold(connections.parse()?, ports.parse()?),
+        [option] => match option.strip_prefix("--repetitions=") {
+            Some(count) => measure(count.parse().with_context(|| option.to_string())?),
+            None => bail!("{option}: the only option is --repetitions=N"),
+        },
+        _ => bail!("too many arguments; the only option is --repetitions=N"),
+    }
+}
+
+fn measure(repetitions: u32) -> Result<()> {
+    anyhow::ensure!(repetitions > 0, "--repetitions=0 measures nothing");
+    let started = Instant::now();
+    let operations = bench::per_operation(repetitions)?;
+    let sockets = bench::many_sockets()?;
+    let mut itself = Table::new(&["the exporter itself", "measured", "budget"]);
+    bench::start(&mut itself)?;
+    bench::many_series(&mut itself)?;
+    bench::ordinary_node(&mut itself)?;
+    println!("\n{operations}\n{sockets}\n{itself}");
+    let minutes = started.elapsed().as_secs_f64() / 60.0;
+    println!("Median (quartiles); {repetitions} repetitions in shuffled order; {minutes:.0} minutes.");
+    Ok(())
+}
