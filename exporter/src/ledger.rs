@@ -182,3 +182,6 @@ impl std::fmt::Debug for Ledger {
 pub fn bytes_of(growth: &flowgauge_probes::tcp::Counters) -> u64 {
     growth[Counter::SentBytes] + growth[Counter::ReceivedBytes]
 }
+
+#[cfg(test)]
+mod tests;

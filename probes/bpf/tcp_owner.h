@@ -19,9 +19,12 @@ const volatile int fg_process_subsys = -1;
 u32 fg_next_process = 1;
 u64 fg_lost[FG_LOST_REASONS];
 
+/*
+ * Ids of processes. An LRU: jobs come and go for ever, and user space remembers what it has read; a
+ * process that was evicted gets another id when it is seen again.
+ */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 16384);
 	__type(key, struct fg_process);
 	__type(value, u32);

@@ -64,6 +64,9 @@ pub enum ProcessHierarchy {
 /// Most cgroups that can be said to tell nothing.
 pub const MUTE_CGROUPS: usize = 4;
 
+/// Processes remembered in user space, four times what the kernel holds.
+const REMEMBERED_PROCESSES: usize = 65_536;
+
 /// How the probe is to be loaded.
 #[derive(Debug, Clone)]
 pub struct TcpOptions {
@@ -163,6 +166,8 @@ pub struct Tcp<'o, T> {
     totals: Totals<T>,
     processes: Processes,
     process_reader: BatchReader<types::fg_process, u32>,
+    /// The next process id, when the names were read last.
+    next_process: u32,
     writing_b: bool,
     last_pass: u64,
     clock: (u64, Instant),
@@ -214,6 +219,7 @@ impl<'o, T: Default> Tcp<'o, T> {
             totals: Totals::new(),
             processes: Processes::default(),
             process_reader: BatchReader::new(),
+            next_process: 1,
             writing_b: false,
             last_pass: 0,
             clock: (0, Instant::now()),
@@ -358,13 +364,18 @@ impl<'o, T: Default> Tcp<'o, T> {
             // SAFETY: a valid reference; volatile because programs write it.
             unsafe { std::ptr::from_ref(&data.fg_next_process).read_volatile() }
         });
-        if self.processes.len() as u64 + 1 >= u64::from(next) {
+        if next == self.next_process {
             return Ok(());
+        }
+        // Those that the kernel has evicted meanwhile are remembered, up to a point.
+        if self.processes.len() > REMEMBERED_PROCESSES {
+            self.processes.clear();
         }
         let processes = &mut self.processes;
         self.process_reader.look_at_all(self.skeleton.maps.processes.as_fd(), "processes", |raw, id| {
             processes.entry(*id).or_insert_with(|| Process { cgroup: raw.cgroup, name: name_of(&raw.name) });
         })?;
+        self.next_process = next;
         Ok(())
     }
 
