@@ -1,2 +1,158 @@
-//! The Flowgauge exporter.
-fn main() {}
+// SPDX-License-Identifier: Apache-2.0
+//! Flowgauge: per-node Prometheus exporter of what the network does to services.
+//!
+//! Parse, build, serve, drain.
+
+mod app;
+mod check;
+mod docs;
+mod exposition;
+mod flags;
+mod logging;
+mod privileges;
+mod self_metrics;
+mod source;
+mod web;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info, warn};
+
+use crate::exposition::Exposition;
+use crate::flags::{Command, Flags, Usage};
+use crate::self_metrics::{ProcessCollector, SelfMetrics};
+use crate::source::{MetricSource, State};
+use crate::web::Site;
+
+/// `EX_USAGE` of sysexits.h: the command line or the environment is wrong, nothing was started.
+const EXIT_USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    let flags = match Flags::parse() {
+        Ok(flags) => flags,
+        Err(Usage::Show(text)) => return print(&text),
+        Err(Usage::Mistake(line)) => {
+            // Nothing else can be told when standard error is closed.
+            let _ = writeln!(std::io::stderr(), "{line}");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    match flags.command {
+        Some(Command::Docs) => print(&docs::reference()),
+        Some(Command::Check) => {
+            let report = check::run(&flags);
+            print(&report.to_string());
+            if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        None => match run(&flags) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                error!(error = %format_args!("{error:#}"), "flowgauge cannot run");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+/// Writes to standard output; a reader that went away (`| head`) is no failure.
+fn print(text: &str) -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// The exporter, from start to the end of its last response.
+fn run(flags: &Flags) -> anyhow::Result<()> {
+    logging::init(flags.log_level, flags.log_format)?;
+    info!(version = env!("CARGO_PKG_VERSION"), revision = env!("FLOWGAUGE_REVISION"), "flowgauge starts");
+    // The sockets first: a port in use is found out before anything is attached, and a low one may need a privilege.
+    let listeners = web::listen(&flags.listen_addresses)?;
+    let source = app::build_source(flags)?;
+    report(source.as_ref());
+    // Capabilities belong to threads: the runtime's inherit what is left to this one.
+    match privileges::confine(app::SERVING_CAPABILITIES) {
+        Ok(confined) => info!(
+            capabilities = %confined.kept.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+            bounding_set_cut = confined.bounded,
+            "privileges of the serving threads given up"
+        ),
+        Err(error) => warn!(%error, "cannot give up privileges"),
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(8)
+        .thread_name("web")
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    let served = runtime.block_on(serve(flags, listeners, Arc::clone(&source)));
+    runtime.shutdown_timeout(web::DRAIN_TIMEOUT);
+    // Detaches what the source attached.
+    drop(source);
+    served?;
+    info!("flowgauge ends");
+    Ok(())
+}
+
+async fn serve(
+    flags: &Flags,
+    listeners: Vec<std::net::TcpListener>,
+    source: Arc<dyn MetricSource>,
+) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    tokio::spawn(reload_on_hangup(Arc::clone(&source)).context("listening for SIGHUP")?);
+    for listener in &listeners {
+        info!(address = web::local_address(listener), path = flags.telemetry_path, "serving");
+    }
+    let metrics = Arc::<SelfMetrics>::default();
+    let process = ProcessCollector::new(&flags.paths.procfs);
+    let exposition = Exposition::new(Arc::clone(&source), Arc::clone(&metrics), process);
+    let site = Arc::new(Site::new(source, metrics, exposition, flags.telemetry_path.clone()));
+    tokio::spawn({
+        let site = Arc::clone(&site);
+        async move { site.warm_up().await }
+    });
+    let ended = async {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        info!(signal = name, "ending: no more connections are accepted, running scrapes finish");
+    };
+    web::serve(listeners, site, web::Limits::default(), ended).await.context("serving")
+}
+
+fn reload_on_hangup(source: Arc<dyn MetricSource>) -> std::io::Result<impl Future<Output = ()>> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        while hangup.recv().await.is_some() {
+            let source = Arc::clone(&source);
+            match tokio::task::spawn_blocking(move || source.reload()).await {
+                Ok(Ok(())) => info!("reloaded"),
+                Ok(Err(error)) => {
+                    error!(error = %format_args!("{error:#}"), "cannot reload; what was in force stays")
+                }
+                Err(_) => error!("reloading panicked; what was in force stays"),
+            }
+        }
+    })
+}
+
+/// Tells at start what is observed and how, a line for each part.
+fn report(source: &dyn MetricSource) {
+    for component in source.status() {
+        let (kind, name, detail) = (component.kind, component.name, component.detail);
+        match component.state {
+            State::Up => info!(kind, name, detail, "up"),
+            State::Disabled => info!(kind, name, detail, "disabled"),
+            State::Failed => warn!(kind, name, detail, "failed; the rest goes on"),
+        }
+    }
+}

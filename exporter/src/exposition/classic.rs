@@ -25,7 +25,9 @@ pub fn from_openmetrics(openmetrics: &str, out: &mut String) {
         rest = after;
         if let Some(described) = line.strip_prefix("# HELP ") {
             help = described.split_once(' ');
-        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|typed| typed.rsplit_once(' ')) {
+        } else if let Some((name, kind)) =
+            line.strip_prefix("# TYPE ").and_then(|typed| typed.rsplit_once(' '))
+        {
             header(name, kind, help.take(), out);
         }
     }
@@ -83,7 +85,10 @@ mod tests {
 
     #[test]
     fn a_family_without_samples_or_help_survives() {
-        assert_eq!(classic("# TYPE a counter\n# HELP b B.\n# TYPE b gauge\n# EOF\n"), "# TYPE a_total counter\n# HELP b B.\n# TYPE b gauge\n");
+        assert_eq!(
+            classic("# TYPE a counter\n# HELP b B.\n# TYPE b gauge\n# EOF\n"),
+            "# TYPE a_total counter\n# HELP b B.\n# TYPE b gauge\n"
+        );
         assert_eq!(classic("# EOF\n"), "");
         assert_eq!(classic("a 1"), "a 1");
     }

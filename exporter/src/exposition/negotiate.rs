@@ -156,7 +156,10 @@ mod tests {
             (Some("application/openmetrics-text;version=2.0.0"), Classic),
             (Some("application/openmetrics-text, text/plain"), OpenMetrics),
             (Some("text/plain;version=0.0.4, application/openmetrics-text;q=0.9"), Classic),
-            (Some("text/plain;version=0.0.4;q=0.3, application/openmetrics-text;version=1.0.0;q=0.5"), OpenMetrics),
+            (
+                Some("text/plain;version=0.0.4;q=0.3, application/openmetrics-text;version=1.0.0;q=0.5"),
+                OpenMetrics,
+            ),
             (Some("application/openmetrics-text;q=0"), Classic),
             (Some("application/openmetrics-text;q=0, */*"), Classic),
             (Some("application/openmetrics-text;q=nan"), Classic),

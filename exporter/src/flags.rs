@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Command line and environment: the one place where either is read.
+
+mod label_names;
+mod listen_address;
+mod usage;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+#[cfg(test)]
+pub use label_names::OPTIONAL_LABELS;
+pub use label_names::{AddedLabels, DEFAULT_LABELS, DroppedLabels};
+pub use listen_address::{Host, ListenAddress};
+pub use usage::Usage;
+
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (revision ", env!("FLOWGAUGE_REVISION"), ")");
+
+/// Tells Prometheus what the network of this node does to its services.
+///
+/// Each flag has an environment variable; the flag wins. The exporter runs with none of them.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "flowgauge", version = VERSION, max_term_width = 100, disable_help_subcommand = true)]
+pub struct Flags {
+    /// Address to serve on, `[HOST]:PORT`; may be repeated or a comma list. `:PORT` is every address, IPv4 and IPv6.
+    #[arg(
+        long = "web.listen-address",
+        env = "FLOWGAUGE_WEB_LISTEN_ADDRESS",
+        value_name = "[HOST]:PORT",
+        value_delimiter = ',',
+        default_value = ":10950",
+        global = true
+    )]
+    pub listen_addresses: Vec<ListenAddress>,
+
+    /// Path under which the metrics are served.
+    #[arg(
+        long = "web.telemetry-path",
+        env = "FLOWGAUGE_WEB_TELEMETRY_PATH",
+        value_name = "PATH",
+        default_value = "/metrics",
+        value_parser = telemetry_path,
+        global = true
+    )]
+    pub telemetry_path: String,
+
+    #[command(flatten)]
+    collectors: CollectorFlags,
+
+    /// YAML file that names addresses this node cannot know: CIDRs and ports to workload, namespace, zone.
+    #[arg(
+        long = "labels.names-file",
+        env = "FLOWGAUGE_LABELS_NAMES_FILE",
+        value_name = "FILE",
+        global = true
+    )]
+    names_file: Option<PathBuf>,
+
+    /// Optional labels to add to every edge, a comma list, such as `client_process,server_process`.
+    #[arg(
+        long = "labels.add",
+        env = "FLOWGAUGE_LABELS_ADD",
+        value_name = "LABELS",
+        default_value = "",
+        hide_default_value = true,
+        global = true
+    )]
+    pub labels_add: AddedLabels,
+
+    /// Edge labels to leave out, a comma list; sums stay exact.
+    #[arg(
+        long = "labels.drop",
+        env = "FLOWGAUGE_LABELS_DROP",
+        value_name = "LABELS",
+        default_value = "",
+        hide_default_value = true,
+        global = true
+    )]
+    pub labels_drop: DroppedLabels,
+
+    /// Ports inside the dynamic range that keep their number in `server_port`, a comma list.
+    #[arg(
+        long = "labels.service-ports",
+        env = "FLOWGAUGE_LABELS_SERVICE_PORTS",
+        value_name = "PORTS",
+        default_value = "50051",
+        value_parser = service_ports,
+        global = true
+    )]
+    service_ports: Ports,
+
+    /// Most series to expose; beyond it the least recently active edges fold into `other`.
+    #[arg(
+        long = "series.limit",
+        env = "FLOWGAUGE_SERIES_LIMIT",
+        value_name = "COUNT",
+        default_value_t = 20_000,
+        value_parser = series_limit,
+        global = true
+    )]
+    pub series_limit: u32,
+
+    /// How long an edge without traffic stays exposed.
+    #[arg(
+        long = "series.idle-timeout",
+        env = "FLOWGAUGE_SERIES_IDLE_TIMEOUT",
+        value_name = "DURATION",
+        default_value = "1h",
+        value_parser = idle_timeout,
+        global = true
+    )]
+    pub series_idle_timeout: Duration,
+
+    /// Where the host's trees are mounted.
+    #[command(flatten)]
+    pub paths: Paths,
+
+    /// Least important level to log.
+    #[arg(
+        long = "log.level",
+        env = "FLOWGAUGE_LOG_LEVEL",
+        value_name = "LEVEL",
+        default_value = "info",
+        ignore_case = true,
+        global = true
+    )]
+    pub log_level: LogLevel,
+
+    /// How log lines are written.
+    #[arg(
+        long = "log.format",
+        env = "FLOWGAUGE_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "logfmt",
+        ignore_case = true,
+        global = true
+    )]
+    pub log_format: LogFormat,
+
+    /// What to do instead of running the exporter.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What the program does besides exporting.
+#[derive(Subcommand, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Tells what this kernel and these privileges allow, and how to mend the rest; exit code 0 or 1.
+    Check,
+    /// Prints the reference of all metrics as Markdown.
+    #[command(hide = true)]
+    Docs,
+}
+
+#[derive(Args, Clone, Debug)]
+struct CollectorFlags {
+    /// Read what TCP does: bytes, retransmits, round trips, failures by edge.
+    #[arg(
+        long = "collector.tcp",
+        env = "FLOWGAUGE_COLLECTOR_TCP",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = true,
+        default_missing_value = "true",
+        action = ArgAction::Set,
+        overrides_with = "no_tcp",
+        global = true
+    )]
+    tcp: bool,
+
+    /// Do without the TCP collector.
+    #[arg(long = "no-collector.tcp", overrides_with = "tcp", global = true)]
+    no_tcp: bool,
+}
+
+/// Where the host's trees are mounted, for running inside a container.
+#[derive(Args, Clone, Debug)]
+pub struct Paths {
+    /// The host's procfs.
+    #[arg(long = "path.procfs", env = "FLOWGAUGE_PATH_PROCFS", value_name = "DIR", default_value = PROCFS, global = true)]
+    pub procfs: PathBuf,
+    /// The host's sysfs.
+    #[arg(long = "path.sysfs", env = "FLOWGAUGE_PATH_SYSFS", value_name = "DIR", default_value = SYSFS, global = true)]
+    pub sysfs: PathBuf,
+    /// The host's cgroup tree.
+    #[arg(long = "path.cgroup", env = "FLOWGAUGE_PATH_CGROUP", value_name = "DIR", default_value = CGROUP, global = true)]
+    pub cgroup: PathBuf,
+    /// The host's root directory.
+    #[arg(long = "path.rootfs", env = "FLOWGAUGE_PATH_ROOTFS", value_name = "DIR", default_value = ROOTFS, global = true)]
+    pub rootfs: PathBuf,
+}
+
+const PROCFS: &str = "/proc";
+const SYSFS: &str = "/sys";
+const CGROUP: &str = "/sys/fs/cgroup";
+const ROOTFS: &str = "/";
+
+/// Least important level to log.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+}
+
+/// How log lines are written.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Logfmt,
+    Json,
+}
+
+#[derive(Clone, Debug)]
+struct Ports(Vec<u16>);
+
+impl Flags {
+    /// Reads the process's arguments and environment.
+    ///
+    /// # Errors
+    /// One line that names the flag, or what `--help` and `--version` print.
+    pub fn parse() -> Result<Self, Usage> {
+        Self::parse_from(std::env::args_os())
+    }
+
+    fn parse_from(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Self, Usage> {
+        let arguments: Vec<_> = arguments.into_iter().collect();
+        // A variable set to nothing (an unset value in a unit file or a chart) means the default.
+        let command =
+            Self::command().mut_args(|argument| match argument.get_env().and_then(std::env::var_os) {
+                Some(value) if value.is_empty() => argument.env(None::<&str>),
+                _ => argument,
+            });
+        usage::require_unicode(&command)?;
+        let flags = command
+            .try_get_matches_from(&arguments)
+            .and_then(|matches| Self::from_arg_matches(&matches))
+            .map_err(|error| Usage::from_clap(&error, &Self::command(), &arguments))?;
+        flags.require_directories()?;
+        Ok(flags)
+    }
+
+    /// Whether the TCP collector is wanted.
+    pub const fn collector_tcp(&self) -> bool {
+        self.collectors.tcp && !self.collectors.no_tcp
+    }
+
+    /// The operator's names file.
+    pub fn names_file(&self) -> Option<&Path> {
+        self.names_file.as_deref()
+    }
+
+    /// Ports inside the dynamic range that keep their number.
+    pub fn service_ports(&self) -> &[u16] {
+        &self.service_ports.0
+    }
+
+    /// A directory that was asked for must exist. A default that does not is for the part that needs it to tell.
+    fn require_directories(&self) -> Result<(), Usage> {
+        let Paths { procfs, sysfs, cgroup, rootfs } = &self.paths;
+        for (flag, path, default) in [
+            ("--path.procfs", procfs, PROCFS),
+            ("--path.sysfs", sysfs, SYSFS),
+            ("--path.cgroup", cgroup, CGROUP),
+            ("--path.rootfs", rootfs, ROOTFS),
+        ] {
+            if path != Path::new(default) && !path.is_dir() {
+                return Err(Usage::invalid(flag, &path.display().to_string(), "is not a directory"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn telemetry_path(text: &str) -> Result<String, String> {
+    if !text.starts_with('/') {
+        return Err("must begin with /".to_owned());
+    }
+    if text == "/" || text.starts_with("/-/") {
+        return Err("is taken by another page; choose a path such as /metrics".to_owned());
+    }
+    match text
+        .chars()
+        .find(|c| !c.is_ascii_graphic() || matches!(c, '?' | '#' | '%' | '"' | '<' | '>' | '\\'))
+    {
+        Some(c) => Err(format!("must not contain {c:?}")),
+        None => Ok(text.to_owned()),
+    }
+}
+
+fn series_limit(text: &str) -> Result<u32, String> {
+    text.parse()
+        .ok()
+        .filter(|limit| *limit > 0)
+        .ok_or_else(|| format!("must be a whole number from 1 to {}", u32::MAX))
+}
+
+fn service_ports(text: &str) -> Result<Ports, String> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|port| !port.is_empty())
+        .map(|port| match port.parse() {
+            Ok(0) | Err(_) => Err(format!("{port:?} is not a port between 1 and 65535")),
+            Ok(port) => Ok(port),
+        })
+        .collect::<Result<_, _>>()
+        .map(Ports)
+}
+
+fn idle_timeout(text: &str) -> Result<Duration, String> {
+    let timeout = humantime::parse_duration(text)
+        .map_err(|_| "is not a duration such as 90s, 30m or 1h30m".to_owned())?;
+    if timeout < Duration::from_secs(1) {
+        return Err("must be at least 1s".to_owned());
+    }
+    Ok(timeout)
+}
+
+#[cfg(test)]
+mod tests;

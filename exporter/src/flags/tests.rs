@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Values; what the environment does is tested on the real program in `tests/flags.rs`.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use super::{Command, DEFAULT_LABELS, Flags, Host, LogFormat, OPTIONAL_LABELS, Usage};
+
+fn parse(arguments: &[&str]) -> Result<Flags, Usage> {
+    Flags::parse_from(std::iter::once("flowgauge").chain(arguments.iter().copied()).map(OsString::from))
+}
+
+fn mistake(arguments: &[&str]) -> String {
+    match parse(arguments) {
+        Err(Usage::Mistake(line)) => {
+            assert!(!line.contains('\n'), "one line: {line:?}");
+            line
+        }
+        other => panic!("{arguments:?} should be a mistake: {other:?}"),
+    }
+}
+
+#[test]
+fn defaults() {
+    let flags = parse(&[]).unwrap();
+    assert_eq!(flags.listen_addresses, [":10950".parse().unwrap()]);
+    assert_eq!(flags.telemetry_path, "/metrics");
+    assert!(flags.collector_tcp());
+    assert_eq!(flags.names_file(), None);
+    assert!(flags.labels_add.0.is_empty() && flags.labels_drop.0.is_empty());
+    assert_eq!(flags.service_ports(), [50051]);
+    assert_eq!(flags.series_limit, 20_000);
+    assert_eq!(flags.series_idle_timeout, Duration::from_secs(3600));
+    assert_eq!(flags.log_format, LogFormat::Logfmt);
+    assert_eq!(flags.command, None);
+}
+
+#[test]
+fn values() {
+    let flags = parse(&[
+        "--web.listen-address=127.0.0.1:0,[::1]:9",
+        "--web.listen-address",
+        "localhost:80",
+        "--labels.add=client_pod, server_pod,,client_pod",
+        "--labels.drop=server_zone",
+        "--labels.service-ports=50051, 33000",
+        "--series.idle-timeout=1h30m",
+        "--log.format=JSON",
+        "check",
+        "--series.limit=5",
+    ])
+    .unwrap();
+    let shown: Vec<_> = flags.listen_addresses.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["127.0.0.1:0", "[::1]:9", "localhost:80"]);
+    assert_eq!(flags.listen_addresses[2].host, Host::Name("localhost".to_owned()));
+    assert_eq!(flags.labels_add.0, ["client_pod", "server_pod"]);
+    assert_eq!(flags.labels_drop.0, ["server_zone"]);
+    assert_eq!(flags.service_ports(), [50051, 33000]);
+    assert_eq!(flags.series_idle_timeout, Duration::from_secs(5400));
+    assert_eq!((flags.log_format, flags.series_limit), (LogFormat::Json, 5));
+    assert_eq!(flags.command, Some(Command::Check));
+}
+
+#[test]
+fn the_last_word_on_a_collector_counts() {
+    for (arguments, expected) in [
+        (&["--collector.tcp"][..], true),
+        (&["--no-collector.tcp"], false),
+        (&["--collector.tcp=false"], false),
+        (&["--no-collector.tcp", "--collector.tcp"], true),
+        (&["--collector.tcp", "--no-collector.tcp"], false),
+    ] {
+        assert_eq!(parse(arguments).unwrap().collector_tcp(), expected, "{arguments:?}");
+    }
+}
+
+#[test]
+fn every_mistake_names_its_flag_and_the_reason() {
+    for (arguments, expected) in [
+        (&["--series.limit=0"][..], "--series.limit: \"0\": must be a whole number from 1 to 4294967295"),
+        (&["--series.limit=-1"], "--series.limit: \"-1\": must be"),
+        (&["--series.limit=\n\u{1b}"], "--series.limit: \"\\n\\u{1b}\": must be"),
+        (&["--series.idle-timeout=5"], "--series.idle-timeout: \"5\": is not a duration such as"),
+        (&["--series.idle-timeout=10ms"], "must be at least 1s"),
+        (&["--web.listen-address=10950"], "must be [HOST]:PORT"),
+        (&["--web.listen-address=::1:80"], "an IPv6 address must be in brackets"),
+        (&["--web.listen-address=[::g]:80"], "\"::g\" is not an IPv6 address"),
+        (&["--web.listen-address=:65536"], "\"65536\" is not a port between 0 and 65535"),
+        (&["--web.listen-address=a/b:80"], "\"a/b\" is neither an address nor a host name"),
+        (&["--web.listen-address=1.2.3:80"], "neither an address nor a host name"),
+        (&["--web.telemetry-path=metrics"], "--web.telemetry-path: \"metrics\": must begin with /"),
+        (&["--web.telemetry-path=/"], "is taken by another page"),
+        (&["--web.telemetry-path=/-/ready"], "is taken by another page"),
+        (&["--web.telemetry-path=/a?b"], "must not contain '?'"),
+        (&["--labels.service-ports=1,0"], "--labels.service-ports: \"1,0\": \"0\" is not a port"),
+        (&["--path.procfs=/nonexistent"], "--path.procfs: \"/nonexistent\": is not a directory"),
+        (&["--log.level=loud"], "--log.level: \"loud\": is not valid; allowed: error, warn, info, debug"),
+        (&["--log.level"], "--log.level: needs a value"),
+        (&["--log.level=info", "--log.level=warn"], "--log.level: is given more than once"),
+        (&["--collector.tcp=2"], "--collector.tcp: \"2\": is not valid; allowed: true, false"),
+        (&["--no-collector.tcp=1"], "--no-collector.tcp: takes no value"),
+        (&["--series.limt=3"], "--series.limt: no such flag; did you mean --series.limit?"),
+        (&["--zzz"], "--zzz: no such flag; see flowgauge --help"),
+        (&["frob"], "\"frob\": no such command"),
+    ] {
+        let line = mistake(arguments);
+        assert!(line.starts_with("flowgauge: ") && line.contains(expected), "{arguments:?}: {line}");
+    }
+}
+
+#[test]
+fn labels_are_known_ones_and_observer_stays() {
+    let line = mistake(&["--labels.add=client_pod,foo"]);
+    assert!(
+        line.ends_with(&format!("label \"foo\" is not known; allowed: {}", OPTIONAL_LABELS.join(", "))),
+        "{line}"
+    );
+    assert!(mistake(&["--labels.add=observer"]).contains("is always there"));
+    assert!(mistake(&["--labels.drop=observer"]).contains("counted twice; allowed: client_namespace,"));
+    assert!(mistake(&["--labels.drop=client_pod"]).contains("only there when --labels.add asks"));
+    let all =
+        parse(&["--labels.add", &OPTIONAL_LABELS.join(","), "--labels.drop", &DEFAULT_LABELS[1..].join(",")]);
+    assert_eq!(all.unwrap().labels_drop.0, DEFAULT_LABELS[1..]);
+}
+
+#[test]
+fn help_and_version_are_no_mistakes() {
+    assert!(matches!(parse(&["--help"]), Err(Usage::Show(text)) if text.contains("--series.limit")));
+    assert!(matches!(parse(&["--version"]), Err(Usage::Show(text)) if text.starts_with("flowgauge 0.")));
+}
