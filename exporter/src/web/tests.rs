@@ -308,3 +308,18 @@ fn ending_does_not_wait_for_ever() {
     assert!(begun.elapsed() >= LIMITS.drain);
     assert_ne!(status(&read_all(&mut running)), "200");
 }
+
+#[test]
+fn the_manual_tells_the_limits() {
+    let manual = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md")).unwrap();
+    let manual = manual.split_whitespace().collect::<Vec<_>>().join(" ");
+    let limits = Limits::default();
+    for told in [
+        format!("{} connections at a time", limits.connections),
+        format!("{} s for a request to arrive", limits.header.as_secs()),
+        format!("{} s to take a response", limits.response.as_secs()),
+        format!("finishes running scrapes (at most {} s)", limits.drain.as_secs()),
+    ] {
+        assert!(manual.contains(&told), "docs/operations.md should say {told:?}");
+    }
+}
