@@ -150,8 +150,8 @@ pub fn memory(paths: &Paths) -> Item {
 
 /// Whether other processes can be seen, which name sockets whose cgroup says nothing.
 pub fn procfs(paths: &Paths) -> Item {
-    let remedy = "run with CAP_SYS_PTRACE, and without hidepid= on procfs; in a container mount the host's /proc \
-                  and set --path.procfs, or use the host's PID namespace";
+    let remedy = "needs CAP_SYS_PTRACE, a procfs without hidepid=, and no security module that hides processes; in a \
+                  container mount the host's /proc and set --path.procfs, or use the host's PID namespace";
     for entry in ["1/cgroup", "1/stat"] {
         let file = paths.procfs.join(entry);
         if let Err(error) = fs::read(&file) {
