@@ -7,6 +7,12 @@
 
 use caps::{CapSet, Capability, CapsHashSet};
 
+/// To load, attach and run BPF programs that read kernel memory, and to read their maps.
+pub const BPF: &[Capability] = &[Capability::CAP_BPF, Capability::CAP_PERFMON];
+
+/// To see which process, of whatever user, is behind a socket: its cgroup, its namespaces, its descriptors.
+pub const NAMING: &[Capability] = &[Capability::CAP_DAC_READ_SEARCH, Capability::CAP_SYS_PTRACE];
+
 /// What [`confine`] reached.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Confined {
@@ -128,5 +134,21 @@ mod tests {
             assert_eq!(confine(&[Capability::CAP_CHOWN]).unwrap().kept, []);
         });
         assert_eq!(sets(), before);
+    }
+
+    #[test]
+    fn the_unit_and_the_manual_name_the_same_capabilities() {
+        let repository = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let unit = std::fs::read_to_string(repository.join("contrib/flowgauge.service")).unwrap();
+        let manual = std::fs::read_to_string(repository.join("docs/operations.md")).unwrap();
+        let needed: std::collections::BTreeSet<_> =
+            super::BPF.iter().chain(super::NAMING).map(ToString::to_string).collect();
+        for setting in ["AmbientCapabilities=", "CapabilityBoundingSet="] {
+            let line = unit.lines().find_map(|line| line.strip_prefix(setting)).unwrap();
+            assert_eq!(line.split(' ').map(str::to_owned).collect::<std::collections::BTreeSet<_>>(), needed);
+        }
+        for capability in needed {
+            assert!(manual.contains(&format!("| `{capability}` |")), "{capability}");
+        }
     }
 }

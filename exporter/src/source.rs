@@ -121,20 +121,18 @@ pub enum Unit {
     Bytes,
     /// Seconds.
     Seconds,
-    /// A part of a whole, 0 to 1.
-    Ratio,
 }
 
 static BYTES: registry::Unit = registry::Unit::Bytes;
 static SECONDS: registry::Unit = registry::Unit::Seconds;
 
 impl Unit {
-    /// The suffix in the name.
+    /// The suffix in the name, which a test holds every family to.
+    #[cfg(test)]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Bytes => "bytes",
             Self::Seconds => "seconds",
-            Self::Ratio => "ratio",
         }
     }
 }
@@ -163,12 +161,12 @@ impl Family {
         }
     }
 
-    /// The encoder appends the unit itself. It knows no `ratio`, which therefore stays in the name, without UNIT line.
+    /// The encoder appends the unit itself.
     fn stem_and_unit(&self) -> (&'static str, Option<&'static registry::Unit>) {
         let (suffix, unit) = match self.unit {
             Some(Unit::Bytes) => ("_bytes", &BYTES),
             Some(Unit::Seconds) => ("_seconds", &SECONDS),
-            Some(Unit::Ratio) | None => return (self.name, None),
+            None => return (self.name, None),
         };
         self.name.strip_suffix(suffix).map_or((self.name, None), |stem| (stem, Some(unit)))
     }

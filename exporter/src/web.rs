@@ -9,7 +9,7 @@ mod quiet;
 mod routes;
 
 #[cfg(test)]
-mod fake;
+pub mod fake;
 
 use std::net::TcpListener;
 use std::sync::Arc;

@@ -8,6 +8,7 @@ use caps::{Capability, CapsHashSet};
 
 use super::Item;
 use crate::flags::Paths;
+use crate::privileges;
 
 /// The oldest kernel that the probes load on.
 const OLDEST_KERNEL: (u32, u32) = (6, 1);
@@ -52,7 +53,7 @@ pub fn btf(paths: &Paths) -> Item {
 
 /// Whether BPF programs may be loaded.
 pub fn bpf(effective: &CapsHashSet) -> Item {
-    let missing = lacking(effective, &[Capability::CAP_BPF, Capability::CAP_PERFMON]);
+    let missing = lacking(effective, privileges::BPF);
     if missing.is_empty() || effective.contains(&Capability::CAP_SYS_ADMIN) {
         return Item::ok("BPF privileges", "CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN");
     }
@@ -65,9 +66,9 @@ pub fn bpf(effective: &CapsHashSet) -> Item {
 
 /// Whether the owners of other users' sockets can be named.
 pub fn names(effective: &CapsHashSet) -> Item {
-    let missing = lacking(effective, &[Capability::CAP_SYS_PTRACE, Capability::CAP_DAC_READ_SEARCH]);
+    let missing = lacking(effective, privileges::NAMING);
     if missing.is_empty() {
-        return Item::ok("naming privileges", "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH");
+        return Item::ok("naming privileges", "CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE");
     }
     Item::warn(
         "naming privileges",
@@ -149,8 +150,8 @@ pub fn memory(paths: &Paths) -> Item {
 
 /// Whether other processes can be seen, which name sockets whose cgroup says nothing.
 pub fn procfs(paths: &Paths) -> Item {
-    let remedy = "run with CAP_SYS_PTRACE, and without hidepid= on procfs; in a container mount the host's /proc \
-                  and set --path.procfs, or use the host's PID namespace";
+    let remedy = "needs CAP_SYS_PTRACE, a procfs without hidepid=, and no security module that hides processes; in a \
+                  container mount the host's /proc and set --path.procfs, or use the host's PID namespace";
     for entry in ["1/cgroup", "1/stat"] {
         let file = paths.procfs.join(entry);
         if let Err(error) = fs::read(&file) {

@@ -128,3 +128,40 @@ fn help_and_version_are_no_mistakes() {
     assert!(matches!(parse(&["--help"]), Err(Usage::Show(text)) if text.contains("--series.limit")));
     assert!(matches!(parse(&["--version"]), Err(Usage::Show(text)) if text.starts_with("flowgauge 0.")));
 }
+
+/// The table of `docs/operations.md`, from the definitions.
+fn table() -> String {
+    use clap::CommandFactory as _;
+    let mut table = String::from("| flag | environment | default | meaning |\n|---|---|---|---|\n");
+    for argument in Flags::command().get_arguments() {
+        let Some(flag) = argument.get_long() else { continue };
+        let code = |text: &str| if text.is_empty() { String::new() } else { format!("`{text}`") };
+        let variable = argument.get_env().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let defaults: Vec<_> =
+            argument.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+        let default = if argument.get_action().takes_values() { defaults.join(",") } else { String::new() };
+        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        let cells = [code(&format!("--{flag}")), code(&variable), code(&default), help];
+        table.push_str(&format!("| {} |\n", cells.join(" | ")));
+    }
+    table
+}
+
+#[test]
+fn the_manual_has_the_flags_as_they_are() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md");
+    let manual = std::fs::read_to_string(path).unwrap();
+    let (_, rest) = manual.split_once("<!-- flags -->\n").unwrap();
+    let (written, _) = rest.split_once("<!-- /flags -->").unwrap();
+    assert!(written == table(), "the flags in docs/operations.md should be:\n\n{}", table());
+}
+
+#[test]
+fn every_flag_that_takes_a_value_has_the_environment_variable_of_its_name() {
+    use clap::CommandFactory as _;
+    for argument in Flags::command().get_arguments().filter(|argument| argument.get_action().takes_values()) {
+        let name = argument.get_long().unwrap().to_ascii_uppercase().replace(['.', '-'], "_");
+        let variable = argument.get_env().map(|name| name.to_string_lossy().into_owned());
+        assert_eq!(variable, Some(format!("FLOWGAUGE_{name}")));
+    }
+}

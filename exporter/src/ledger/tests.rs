@@ -52,19 +52,22 @@ struct Collected(String);
 impl Collected {
     fn of(ledger: Ledger) -> (Self, Ledger) {
         #[derive(Debug)]
-        struct Collector(parking_lot::Mutex<Ledger>);
-        impl prometheus_client::collector::Collector for Arc<Collector> {
-            fn encode(&self, mut encoder: prometheus_client::encoding::DescriptorEncoder<'_>) -> std::fmt::Result {
+        struct Lent(Arc<parking_lot::Mutex<Ledger>>);
+        impl prometheus_client::collector::Collector for Lent {
+            fn encode(
+                &self,
+                mut encoder: prometheus_client::encoding::DescriptorEncoder<'_>,
+            ) -> std::fmt::Result {
                 self.0.lock().encode(&mut encoder)
             }
         }
-        let collector = Arc::new(Collector(parking_lot::Mutex::new(ledger)));
+        let ledger = Arc::new(parking_lot::Mutex::new(ledger));
         let mut registry = Registry::with_prefix("flowgauge");
-        registry.register_collector(Box::new(Arc::clone(&collector)));
+        registry.register_collector(Box::new(Lent(Arc::clone(&ledger))));
         let mut text = String::new();
         encode_registry(&mut text, &registry).unwrap();
         drop(registry);
-        (Collected(text), Arc::into_inner(collector).unwrap().0.into_inner())
+        (Collected(text), Arc::into_inner(ledger).unwrap().into_inner())
     }
 
     fn samples(&self) -> impl Iterator<Item = &str> {
@@ -90,9 +93,12 @@ const SENT: &str = "flowgauge_tcp_sent_bytes_total";
 
 #[test]
 fn an_entry_counts_its_series_as_they_are_served() {
-    for (observer, with_histograms) in
-        [(Observer::Client, false), (Observer::Client, true), (Observer::Server, false), (Observer::Server, true)]
-    {
+    for (observer, with_histograms) in [
+        (Observer::Client, false),
+        (Observer::Client, true),
+        (Observer::Server, false),
+        (Observer::Server, true),
+    ] {
         let mut ledger = ledger(1000);
         ledger.begin(Instant::now());
         let place = ledger.place(&edge(observer, "api"), 0);
@@ -141,7 +147,8 @@ fn edges_that_were_there_first_keep_their_series() {
         pass(&mut ledger, start + Duration::from_secs(second), &[("first", 1), (&name, 1), ("second", 1)]);
     }
     let (collected, _) = Collected::of(ledger);
-    let first: Vec<_> = collected.values(SENT).into_iter().filter(|(labels, _)| labels.contains("\"first\"")).collect();
+    let first: Vec<_> =
+        collected.values(SENT).into_iter().filter(|(labels, _)| labels.contains("\"first\"")).collect();
     assert_eq!(first.len(), 1);
     assert_eq!(first[0].1, 20);
 }
@@ -179,8 +186,11 @@ fn an_idle_edge_leaves_and_comes_back_with_its_total() {
     assert!(!collected.0.contains("server_workload=\"a\""), "{}", collected.0);
     pass(&mut ledger, start + Duration::from_secs(62), &[("a", 2)]);
     let (collected, _) = Collected::of(ledger);
-    let a: Vec<_> =
-        collected.values(SENT).into_iter().filter(|(labels, _)| labels.contains("server_workload=\"a\"")).collect();
+    let a: Vec<_> = collected
+        .values(SENT)
+        .into_iter()
+        .filter(|(labels, _)| labels.contains("server_workload=\"a\""))
+        .collect();
     assert_eq!(a[0].1, 7);
 }
 
@@ -196,11 +206,7 @@ fn retained_totals_are_bounded_and_not_lost() {
     }
     assert!(ledger.by_labels.len() <= 160 / 16 * 4 + 3, "{} kept", ledger.by_labels.len());
     // Idle edges are kept but not served: fold them all by asking for room.
-    let hidden: u64 = ledger
-        .entries
-        .iter()
-        .map(|entry| entry.counters[Counter::SentBytes])
-        .sum();
+    let hidden: u64 = ledger.entries.iter().map(|entry| entry.counters[Counter::SentBytes]).sum();
     assert_eq!(hidden, total);
 }
 
