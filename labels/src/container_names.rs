@@ -22,6 +22,8 @@ use crate::file::read_capped;
 use crate::identity::clean;
 
 const MAX_JSON: u64 = 8 << 20;
+/// containers.json lies in a directory named after the storage driver.
+const STORAGE_DRIVERS: [&str; 4] = ["overlay", "vfs", "btrfs", "zfs"];
 
 /// The names of one container; what is not known is empty.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -142,10 +144,13 @@ impl ContainerNames {
             let all: Vec<StoredContainer> = read_json(&path)?;
             all.into_iter().find(|stored| stored.id == id)
         };
-        let found = roots.into_iter().flatten().find_map(|root| {
-            let dir = root.join("storage/overlay-containers");
-            in_file(dir.join("containers.json")).or_else(|| in_file(dir.join("volatile-containers.json")))
-        })?;
+        let files = roots.into_iter().flatten().flat_map(|root| {
+            STORAGE_DRIVERS.into_iter().flat_map(move |driver| {
+                let dir = root.join(format!("storage/{driver}-containers"));
+                ["containers.json", "volatile-containers.json"].map(|file| dir.join(file))
+            })
+        });
+        let found = files.into_iter().find_map(in_file)?;
         let metadata: StoredMetadata =
             found.metadata.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
         let name = found.names.and_then(|names| names.into_iter().next()).unwrap_or_default();

@@ -227,6 +227,7 @@ mod tests {
         let point = v2.display().to_string().replace(' ', "\\040");
         let text = format!(
             "31 23 0:28 /part {point} rw - cgroup2 cgroup2 rw\n\
+             34 31 0:32 /docker/x /mnt/part rw - cgroup cgroup rw,memory\n\
              35 31 0:32 / /mnt/memory rw,relatime shared:9 - cgroup cgroup rw,memory\n\
              40 31 0:37 / /mnt/sd rw - cgroup cgroup rw,xattr,release_agent=/lib/x,name=systemd\n\
              41 31 0:38 / {point} rw,relatime - cgroup2 cgroup2 rw\n\

@@ -73,7 +73,7 @@ fn podman_of_root_and_of_a_user() {
     write(root, "etc/passwd", "root:x:0:0::/root:/bin/sh\nbroken\nann:x:1000:1000:Ann:/home/ann:/bin/sh\n");
     write(
         root,
-        "home/ann/.local/share/containers/storage/overlay-containers/volatile-containers.json",
+        "home/ann/.local/share/containers/storage/vfs-containers/volatile-containers.json",
         &stored("blog"),
     );
     assert_eq!(ask(root, Runtime::Podman, Some(1000)).workload, "blog");

@@ -89,6 +89,8 @@ fn unified() {
     assert_eq!(workload(&names, root, Some((root, "dnsmasq"))), "dnsmasq");
     assert_eq!(workload(&names, root, None), "unknown");
     assert_eq!(workload(&names, 0, None), "unknown");
+    assert_eq!(workload(&names, 1, None), "unknown");
+    assert_eq!(names.status().misses, 0, "the root is not missing");
     assert_eq!(workload(&names, jobs, Some((jobs, "worker"))), "worker");
     assert_eq!(workload(&names, jobs, None), "jobs");
     assert_eq!(workload(&names, transient, Some((transient, "rsync"))), "rsync");

@@ -118,8 +118,7 @@ fn yaml_fault(error: &serde_saphyr::Error) -> Fault {
     ] {
         what = what.replace(theirs, ours);
     }
-    // It quotes the file, and goes into logs and terminals.
-    Fault { line, column, what: what.replace(char::is_control, " ") }
+    Fault { line, column, what }
 }
 
 fn add(table: &mut Table, raw: Spanned<RawEntry>) -> Result<(), Fault> {

@@ -113,3 +113,29 @@ fn a_hierarchy_that_cannot_be_read_says_so_and_keeps_its_names() {
     tree.refresh(&str::to_owned);
     assert!(tree.status().error.is_none());
 }
+
+#[test]
+fn an_id_that_a_walk_did_not_find_causes_no_other_walk() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = tree(dir.path());
+    assert_eq!(ask(&tree, u64::MAX), None);
+    tree.expire();
+    assert_eq!((ask(&tree, u64::MAX), tree.status().walks), (None, 1));
+    assert_eq!((ask(&tree, u64::MAX - 1), tree.status().walks), (None, 2), "a new one does");
+}
+
+#[test]
+fn a_hierarchy_that_is_too_large_does_not_grow_without_bound_as_it_changes() {
+    let dir = tempfile::tempdir().unwrap();
+    let four = NonZeroUsize::new(4).unwrap();
+    let tree = Tree::new(dir.path().to_owned(), Limits { live: 4, departed: four, missing: four });
+    for round in 0..10 {
+        let paths: Vec<_> = (0..8).map(|number| dir.path().join(format!("{round}-{number}"))).collect();
+        paths.iter().for_each(|path| fs::create_dir(path).unwrap());
+        tree.expire();
+        tree.refresh(&str::to_owned);
+        let status = tree.status();
+        assert!(status.truncated && status.live <= 8, "{} in round {round}", status.live);
+        paths.iter().for_each(|path| fs::remove_dir(path).unwrap());
+    }
+}
