@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use caps::Capability;
-use flowgauge_labels::{Config, ProcessHierarchy, Resolver, cgroup_layout};
+use flowgauge_labels::{Config, Mode, ProcessHierarchy, Resolver, cgroup_layout};
 use flowgauge_probes::Facts;
 use flowgauge_probes::tcp::{self, Storage, Tcp, TcpOptions};
 use parking_lot::Mutex;
@@ -78,7 +78,9 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
     });
     let shared = Arc::new(Shared { ledger: Mutex::new(ledger), state: Mutex::new(ProbeState::default()) });
     let tcp = if flags.collector_tcp() {
-        let want_process = flags.labels_add.0.iter().any(|label| label.ends_with("_process"));
+        // Beside v1, a v2 cgroup is at best systemd's mirror: a container's socket may carry its runtime's unit.
+        let want_process = layout.mode != Mode::Unified
+            || flags.labels_add.0.iter().any(|label| label.ends_with("_process"));
         let options = TcpOptions {
             mute_cgroups: layout.silent_ids(),
             process_hierarchy: probe_hierarchy(hierarchy),
@@ -137,17 +139,8 @@ const fn probe_hierarchy(hierarchy: ProcessHierarchy) -> tcp::ProcessHierarchy {
 /// # Errors
 /// Why it cannot be used.
 pub fn check_names_file(path: &Path) -> Result<String, String> {
-    let nowhere = Path::new("/nonexistent");
-    let config = Config {
-        cgroup_root: nowhere.to_owned(),
-        procfs: nowhere.to_owned(),
-        sysfs: nowhere.to_owned(),
-        rootfs: nowhere.to_owned(),
-        names_file: Some(path.to_owned()),
-    };
-    let resolver = Resolver::new(config, ProcessHierarchy::Unified).map_err(|error| error.to_string())?;
-    let status = resolver.sources().into_iter().find(|source| source.source == "names_file");
-    Ok(status.map_or_else(String::new, |source| source.detail))
+    let entries = flowgauge_labels::check_names_file(path).map_err(|error| error.to_string())?;
+    Ok(format!("{}: {entries} entries", path.display()))
 }
 
 /// Loads the collector, makes one pass and detaches it again.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The real program: what it says, what it serves, how it ends.
 
+#![allow(clippy::unwrap_used)]
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
