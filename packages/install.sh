@@ -6,6 +6,7 @@
 set -eu
 
 missing=
+# shellcheck disable=SC2013 # words are wanted: a list may have several on a line
 for package in $(cat "$@" | sed 's/#.*//' | sort -u); do
 	status=$(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null || true)
 	[ "$status" = installed ] || missing="$missing $package"

@@ -195,6 +195,7 @@ fn failures(report: &mut Report, exporter: &Exporter<'_>) -> Result<()> {
         traffic::fail("127.0.0.1:7008", ErrorKind::ConnectionRefused)?;
     }
     kernel::sysctl("net.ipv4.tcp_syn_retries", "1")?;
+    let before = kernel::counter("TcpExt", "TCPSynRetrans")?;
     {
         let _silence = Netem::new("loss 100%")?;
         let attempts: Vec<_> = (0..2)
@@ -227,7 +228,10 @@ fn failures(report: &mut Report, exporter: &Exporter<'_>) -> Result<()> {
         report.equal(&format!("opened, {reason}"), scrape.sum("tcp_connections_opened_total", edge), 0.0);
     }
     let silent = &[("observer", "client"), ("server_port", SILENT)];
-    report.equal("SYN retransmitted", scrape.sum("tcp_syn_retransmits_total", silent), 2.0);
+    // How many the sysctl makes of it differs: 6.5 and later repeat some without backing off first.
+    let repeated = (kernel::counter("TcpExt", "TCPSynRetrans")? - before) as f64;
+    report.holds("the kernel repeated SYNs", repeated >= 2.0, &format!("TCPSynRetrans {repeated}"));
+    report.equal("SYN retransmitted", scrape.sum("tcp_syn_retransmits_total", silent), repeated);
     Ok(())
 }
 
