@@ -16,6 +16,7 @@ pub mod names;
 pub mod netns;
 pub mod nginx;
 pub mod process;
+pub mod stage;
 pub mod sys;
 pub mod traffic;
 pub mod truth;
@@ -29,6 +30,7 @@ pub mod prelude {
     pub use crate::exporter::Exporter;
     pub use crate::names::{Name, NamesFile};
     pub use crate::netns::{Host, World};
+    pub use crate::stage::{CLIENT, Edge, SERVER, Stage};
     pub use crate::traffic::{Client, ClientReport, Server, get};
     pub use crate::truth::Snmp;
 

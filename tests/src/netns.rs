@@ -24,6 +24,7 @@ static SWEEP: Once = Once::new();
 static COUNTER: AtomicU16 = AtomicU16::new(1);
 
 /// A world of hosts. One exists at a time in a process: tests of one file run one after the other.
+#[derive(Debug)]
 pub struct World {
     _turn: MutexGuard<'static, ()>,
 }

@@ -69,6 +69,11 @@ impl SocketInfo {
         total.and_then(|value| value.parse().ok()).unwrap_or(0.0)
     }
 
+    /// A time that `ss` prints in milliseconds, such as `rwnd_limited:812ms(99.5%)`.
+    pub fn milliseconds(&self, field: &str) -> Option<f64> {
+        self.fields.get(field)?.split("ms").next()?.parse().ok()
+    }
+
     /// Smoothed round-trip time in seconds (the first number of `rtt:50.1/0.2`, milliseconds).
     pub fn rtt(&self) -> Option<f64> {
         let milliseconds: f64 = self.fields.get("rtt")?.split('/').next()?.parse().ok()?;

@@ -195,23 +195,29 @@ fn check_family(name: &str, family: &Family) -> Result<()> {
     if family.kind == Kind::Histogram { check_histogram(name, family) } else { Ok(()) }
 }
 
+#[derive(Default)]
+struct HistogramParts {
+    buckets: Vec<(f64, f64)>,
+    counts: Vec<f64>,
+    sums: usize,
+}
+
 fn check_histogram(name: &str, family: &Family) -> Result<()> {
-    let mut by_labels: BTreeMap<BTreeMap<String, String>, (Vec<(f64, f64)>, Vec<f64>, usize)> =
-        BTreeMap::new();
+    let mut by_labels: BTreeMap<_, HistogramParts> = BTreeMap::new();
     for sample in &family.samples {
         let mut labels = sample.labels.clone();
         let bound = labels.remove("le");
-        let (buckets, counts, sums) = by_labels.entry(labels).or_default();
+        let parts = by_labels.entry(labels).or_default();
         match (sample.name.strip_prefix(name), bound) {
             (Some("_bucket"), Some(bound)) => {
-                buckets.push((number(&bound).context("le is not a number")?, sample.value));
+                parts.buckets.push((number(&bound).context("le is not a number")?, sample.value));
             }
-            (Some("_count"), None) => counts.push(sample.value),
-            (Some("_sum"), None) => *sums += 1,
+            (Some("_count"), None) => parts.counts.push(sample.value),
+            (Some("_sum"), None) => parts.sums += 1,
             _ => bail!("{sample:?} is no part of a histogram"),
         }
     }
-    for (labels, (buckets, counts, sums)) in by_labels {
+    for (labels, HistogramParts { buckets, counts, sums }) in by_labels {
         let ascending = buckets.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1);
         ensure!(ascending, "{labels:?}: buckets do not ascend: {buckets:?}");
         let last = buckets.last().copied().unwrap_or_default();
