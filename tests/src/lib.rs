@@ -1,6 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
-
-//! The end-to-end world.
+//! The end-to-end world: network namespaces, real servers, faults made on purpose, and what the exporter says of them.
+//!
+//! The world can be trusted without the exporter: `tests/world.rs` proves its links, delays, losses and counters. The
+//! other files of `tests/` hold the exporter against other people's counts: nginx's access log, the kernel's SNMP
+//! counters, `ss`, iperf3, Prometheus. All of it needs root and the packages listed in `PACKAGES`.
 
 pub mod bench;
+pub mod cgroup;
+pub mod delay;
+pub mod exporter;
+pub mod faults;
 pub mod kernels;
+pub mod metrics;
+pub mod names;
+pub mod netns;
+pub mod nginx;
+pub mod process;
+pub mod stage;
+pub mod sys;
+pub mod traffic;
+pub mod truth;
+
+pub mod prelude {
+    //! What nearly every test uses.
+    pub use std::time::Duration;
+
+    pub use anyhow::{Context, Result, ensure};
+
+    pub use crate::exporter::Exporter;
+    pub use crate::names::{Name, NamesFile};
+    pub use crate::netns::{Host, World};
+    pub use crate::stage::{CLIENT, Edge, SERVER, Stage};
+    pub use crate::traffic::{Client, ClientReport, Server, get};
+    pub use crate::truth::Snmp;
+
+    /// How long the exporter may take to show what has just happened.
+    pub const SOON: Duration = Duration::from_secs(10);
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Cgroups that carry a workload's name, as systemd would have made them.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+/// A cgroup v2 directory; removed when dropped, so every process in it must have ended by then.
+#[derive(Debug)]
+pub struct Cgroup {
+    path: PathBuf,
+    procs: Arc<File>,
+}
+
+impl Cgroup {
+    /// The mount point of the cgroup v2 hierarchy.
+    pub fn root() -> Result<PathBuf> {
+        let mounts = fs::read_to_string("/proc/self/mounts").context("reading /proc/self/mounts")?;
+        mounts
+            .lines()
+            .map(|line| line.split(' ').collect::<Vec<_>>())
+            .find(|fields| fields.get(2) == Some(&"cgroup2"))
+            .and_then(|fields| fields.get(1).map(PathBuf::from))
+            .context("no cgroup v2 hierarchy is mounted: mount -t cgroup2 none /sys/fs/cgroup/unified")
+    }
+
+    /// Makes a cgroup called `name` right below the root.
+    pub fn new(name: &str) -> Result<Self> {
+        let path = Self::root()?.join(name);
+        fs::create_dir(&path).with_context(|| format!("making cgroup {}", path.display()))?;
+        let procs = path.join("cgroup.procs");
+        let opened = File::options().write(true).open(&procs);
+        let procs = Arc::new(opened.with_context(|| format!("opening {}", procs.display()))?);
+        Ok(Cgroup { path, procs })
+    }
+
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its `cgroup.procs`, open for writing.
+    pub fn procs(&self) -> Arc<File> {
+        Arc::clone(&self.procs)
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        if let Err(error) = remove(&self.path) {
+            eprintln!("leaving cgroup {} behind: {error}", self.path.display());
+        }
+    }
+}
+
+/// Ends whatever is left in a cgroup of this library's making and removes it.
+pub(crate) fn remove(path: &Path) -> std::io::Result<()> {
+    fs::write(path.join("cgroup.kill"), "1")?;
+    // The kernel finishes killed processes a moment later.
+    for _ in 0..100 {
+        match fs::remove_dir(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            result => return result,
+        }
+    }
+    Err(std::io::ErrorKind::ResourceBusy.into())
+}

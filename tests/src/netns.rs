@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Network namespaces, links and addresses, removed when the test ends, however it ends.
+
+use std::cell::RefCell;
+use std::fs::{self, File};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::thread;
+
+use anyhow::{Context, Result, anyhow, ensure};
+
+use crate::cgroup::{self, Cgroup};
+use crate::process::run;
+use crate::sys::{self, Placement};
+
+/// All names made by this library begin with this, then the pid of the maker.
+pub const PREFIX: &str = "fgt-";
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+static SWEEP: Once = Once::new();
+static COUNTER: AtomicU16 = AtomicU16::new(1);
+
+/// A world of hosts. One exists at a time in a process: tests of one file run one after the other.
+#[derive(Debug)]
+pub struct World {
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl World {
+    /// Waits for its turn, removes what dead test processes left behind, and starts an empty world.
+    pub fn new() -> Result<Self> {
+        ensure!(sys::is_root(), "the end-to-end tests make network namespaces and cgroups: run them as root");
+        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        SWEEP.call_once(sweep);
+        Ok(World { _turn: turn })
+    }
+
+    /// Adds a host: a network namespace, and a cgroup for the processes in it.
+    pub fn host(&self, name: &str) -> Result<Host> {
+        Host::new(name, true)
+    }
+
+    /// Adds a host whose processes stay in the root cgroup, as on hosts where nothing uses cgroup v2.
+    pub fn host_without_cgroup(&self, name: &str) -> Result<Host> {
+        Host::new(name, false)
+    }
+
+    /// Joins two hosts by a veth pair with an IPv4 /24 and an IPv6 /64 of its own. Offloads are off, so that every
+    /// packet is one segment for the kernel's counters as well as for packet filters.
+    pub fn link(&self, a: &Host, b: &Host) -> Result<Link> {
+        let net = Subnet::next();
+        let (device_a, device_b) = (net.device("v", 1), net.device("v", 2));
+        ip(&[
+            "link",
+            "add",
+            &device_a,
+            "netns",
+            &a.namespace,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            &device_b,
+            "netns",
+            &b.namespace,
+        ])?;
+        for (host, device) in [(a, &device_a), (b, &device_b)] {
+            run(host.command("ethtool").args(["-K", device, "tso", "off", "gso", "off", "gro", "off"]))?;
+        }
+        Ok(Link { a: a.join(&device_a, &net, 1)?, b: b.join(&device_b, &net, 2)?, net })
+    }
+}
+
+/// An address range nobody else in this process has.
+#[derive(Debug, Clone)]
+pub struct Subnet {
+    index: u16,
+}
+
+impl Subnet {
+    /// The next free range.
+    pub fn next() -> Self {
+        Subnet { index: COUNTER.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// A device name that no other link has.
+    pub fn device(&self, kind: &str, end: u8) -> String {
+        format!("{kind}{}-{end}", self.index)
+    }
+
+    /// The number `host` in the IPv4 range.
+    pub fn v4(&self, host: u8) -> Ipv4Addr {
+        let [high, low] = self.index.to_be_bytes();
+        Ipv4Addr::new(10, 180 ^ high, low, host)
+    }
+
+    /// The number `host` in the IPv6 range.
+    pub fn v6(&self, host: u16) -> Ipv6Addr {
+        Ipv6Addr::new(0xfd00, 0xf10, 0x6a6e, self.index, 0, 0, 0, host)
+    }
+}
+
+/// Two joined interfaces.
+#[derive(Debug)]
+pub struct Link {
+    /// The end at the first host.
+    pub a: Interface,
+    /// The end at the second host.
+    pub b: Interface,
+    /// The range of both.
+    pub net: Subnet,
+}
+
+/// One interface of a host.
+#[derive(Debug, Clone)]
+pub struct Interface {
+    /// Device name.
+    pub device: String,
+    /// Its IPv4 address.
+    pub v4: Ipv4Addr,
+    /// Its IPv6 address.
+    pub v6: Ipv6Addr,
+}
+
+impl Interface {
+    /// `port` on the IPv4 address.
+    pub fn at4(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.v4.into(), port)
+    }
+
+    /// `port` on the IPv6 address.
+    pub fn at6(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.v6.into(), port)
+    }
+}
+
+/// A host: a network namespace and, mostly, a cgroup named like a systemd service.
+#[derive(Debug)]
+pub struct Host {
+    /// The workload its processes are: the cgroup's name without `.service`.
+    pub workload: String,
+    namespace: String,
+    handle: Arc<File>,
+    cgroup: Option<Cgroup>,
+    addresses: RefCell<Vec<IpAddr>>,
+}
+
+impl Host {
+    fn new(name: &str, with_cgroup: bool) -> Result<Self> {
+        let workload =
+            format!("{PREFIX}{}-{}-{name}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
+        let cgroup = with_cgroup.then(|| Cgroup::new(&format!("{workload}.service"))).transpose()?;
+        ip(&["netns", "add", &workload])?;
+        let namespace = workload.clone();
+        let path = Path::new("/run/netns").join(&namespace);
+        let handle = Arc::new(File::open(&path).with_context(|| format!("opening {}", path.display()))?);
+        let host = Host { workload, namespace, handle, cgroup, addresses: RefCell::default() };
+        host.ip(&["link", "set", "lo", "up"])?;
+        Ok(host)
+    }
+
+    fn join(&self, device: &str, net: &Subnet, number: u8) -> Result<Interface> {
+        let interface =
+            Interface { device: device.to_owned(), v4: net.v4(number), v6: net.v6(number.into()) };
+        self.ip(&["addr", "add", &format!("{}/24", interface.v4), "dev", device])?;
+        self.ip(&["addr", "add", &format!("{}/64", interface.v6), "dev", device, "nodad"])?;
+        self.ip(&["link", "set", device, "up"])?;
+        self.addresses.borrow_mut().extend([IpAddr::from(interface.v4), IpAddr::from(interface.v6)]);
+        Ok(interface)
+    }
+
+    /// Gives addresses to a device made otherwise (a TUN) and brings it up.
+    pub fn adopt(&self, device: &str, net: &Subnet, number: u8) -> Result<Interface> {
+        self.join(device, net, number)
+    }
+
+    /// All addresses of its links.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        self.addresses.borrow().clone()
+    }
+
+    /// The cgroup of its processes.
+    pub fn cgroup(&self) -> Option<&Cgroup> {
+        self.cgroup.as_ref()
+    }
+
+    /// A command that will run in this host's namespace and cgroup.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        let cgroup_procs = self.cgroup.as_ref().map(Cgroup::procs);
+        sys::place(&mut command, Placement { netns: Some(Arc::clone(&self.handle)), cgroup_procs });
+        command
+    }
+
+    /// Runs `ip -n <this namespace> …`.
+    pub fn ip(&self, arguments: &[&str]) -> Result<String> {
+        run(Command::new("ip").args(["-n", &self.namespace]).args(arguments))
+    }
+
+    /// Runs `work` on a thread inside this host's namespace.
+    pub fn enter<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let handle = &self.handle;
+        thread::scope(|scope| {
+            let thread = scope.spawn(move || {
+                sys::enter_netns(handle).context("entering the namespace")?;
+                work()
+            });
+            thread.join().map_err(|_| anyhow!("a thread inside {} panicked", self.namespace))?
+        })
+    }
+
+    /// Sets a sysctl of this namespace: `net.ipv4.tcp_syn_retries`, `1`.
+    pub fn sysctl(&self, key: &str, value: &str) -> Result<()> {
+        let path = Path::new("/proc/sys").join(key.replace('.', "/"));
+        self.enter(|| fs::write(&path, value).with_context(|| format!("setting {key}={value}")))
+    }
+
+    /// Reads a file below `/proc/net` as this namespace has it.
+    pub fn proc_net(&self, file: &str) -> Result<String> {
+        // Not /proc/net: that is the main thread's view.
+        let path = Path::new("/proc/thread-self/net").join(file);
+        self.enter(|| fs::read_to_string(&path).with_context(|| format!("reading {}", path.display())))
+    }
+
+    /// Makes every address of the IPv4 range its own, without listing them.
+    pub fn own_range(&self, net: &Subnet) -> Result<()> {
+        self.ip(&["route", "add", "local", &format!("{}/24", net.v4(0)), "dev", "lo"]).map(drop)
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if let Err(error) = ip(&["netns", "del", &self.namespace]) {
+            eprintln!("leaving namespace {} behind: {error:#}", self.namespace);
+        }
+    }
+}
+
+fn ip(arguments: &[&str]) -> Result<String> {
+    run(Command::new("ip").args(arguments))
+}
+
+/// Removes namespaces and cgroups whose maker is dead.
+fn sweep() {
+    let leftovers = |directory: &Path| -> Vec<String> {
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        entries
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .filter(|name| is_leftover(name))
+            .collect()
+    };
+    for namespace in leftovers(Path::new("/run/netns")) {
+        if let Err(error) = ip(&["netns", "del", &namespace]) {
+            eprintln!("cannot remove leftover namespace {namespace}: {error:#}");
+        }
+    }
+    if let Ok(root) = Cgroup::root() {
+        for name in leftovers(&root) {
+            if let Err(error) = cgroup::remove(&root.join(&name)) {
+                eprintln!("cannot remove leftover cgroup {name}: {error}");
+            }
+        }
+    }
+}
+
+fn is_leftover(name: &str) -> bool {
+    let pid =
+        name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()).and_then(|pid| pid.parse().ok());
+    pid.is_some_and(|pid: u32| !Path::new("/proc").join(pid.to_string()).exists())
+}
