@@ -45,7 +45,7 @@ static RUNS: Family = family(
     Counter,
     None,
     &["program"],
-    "Runs of the BPF program.",
+    "Runs of the BPF program that had something to do.",
     "per-CPU counters in the programs",
 );
 static MISSES: Family = family(

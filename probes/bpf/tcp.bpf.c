@@ -324,19 +324,27 @@ static __always_inline void park(struct tcp_sock *tp, u64 address, int old)
 	add_closed(tp, aborted, aborted);
 }
 
+/* The few of a connection's state changes that tell something. */
+static __always_inline bool matters(int old, int now)
+{
+	switch (now) {
+	case TCP_CLOSE:
+		return old != TCP_LISTEN && old != TCP_CLOSE;
+	case TCP_ESTABLISHED:
+		return old == TCP_SYN_SENT;
+	case TCP_SYN_SENT:
+	case TCP_LISTEN:
+		return old == TCP_CLOSE;
+	default:
+		return false;
+	}
+}
+
 static __always_inline void changed(const struct sock *sk, int old, int now)
 {
-	struct tcp_sock *tp;
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock((void *)sk);
 	u64 address = (u64)sk;
 
-	if (now == TCP_CLOSE) {
-		if (old == TCP_LISTEN || old == TCP_CLOSE)
-			return;
-	} else if (!(old == TCP_SYN_SENT && now == TCP_ESTABLISHED) &&
-		   !(old == TCP_CLOSE && (now == TCP_SYN_SENT || now == TCP_LISTEN))) {
-		return;
-	}
-	tp = bpf_skc_to_tcp_sock((void *)sk);
 	if (!tp)
 		return;
 	if (now == TCP_CLOSE) {
@@ -352,14 +360,18 @@ static __always_inline void changed(const struct sock *sk, int old, int now)
 }
 
 /*
- * Fires ten times for a connection within one host; all but a few changes are left at once. Keep it
- * short: while it runs in a process's context, a softirq on the same CPU cannot run it.
+ * Fires ten times for a connection within one host; all but a few changes are left at once, before
+ * the cost is counted even. Keep it short: while it runs in a process's context, a softirq on the
+ * same CPU cannot run it.
  */
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(tcp_state, const struct sock *sk, const int old, const int now)
 {
-	u64 begin = cost_begin(FG_TCP_STATE, 64);
+	u64 begin;
 
+	if (!matters(old, now))
+		return 0;
+	begin = cost_begin(FG_TCP_STATE, 64);
 	changed(sk, old, now);
 	cost_end(FG_TCP_STATE, begin);
 	return 0;
