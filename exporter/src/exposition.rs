@@ -19,8 +19,9 @@ use crate::source::{MetricSource, PREFIX};
 
 pub use negotiate::{Coding, Format};
 
-/// Buffers kept between scrapes: enough for a few scrapers at once.
-const POOLED_BUFFERS: usize = 6;
+/// Buffers kept between scrapes: one as OpenMetrics, one as classic text. What several scrapers at once need more is given
+/// back, for the memory of a whole exposition is what the exporter's own budget is made of.
+const POOLED_BUFFERS: usize = 2;
 /// A buffer larger than this is not kept, so that one enormous scrape does not hold memory for good.
 const LARGEST_POOLED_BUFFER: usize = 16 << 20;
 

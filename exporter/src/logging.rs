@@ -38,7 +38,10 @@ pub fn init(level: LogLevel, format: LogFormat) -> Result<(), TryInitError> {
     // One line for a panic too: it is answered for where it happens, and must not tear the log.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map_or_else(String::new, ToString::to_string);
-        tracing::error!(place, reason = panic.payload_as_str().unwrap_or("unknown"), "panic");
+        let payload = panic.payload();
+        let reason =
+            payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
+        tracing::error!(place, reason = reason.unwrap_or("unknown"), "panic");
     }));
     Ok(())
 }

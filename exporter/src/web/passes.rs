@@ -104,7 +104,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn scrapes_that_arrive_together_share_a_pass() {
-        let fake = Fake::taking(Duration::from_millis(100));
+        let fake = Fake::taking(Duration::from_millis(500));
         let passes = passes(&fake);
         let scrapes: Vec<_> = (0..50)
             .map(|_| {
@@ -121,7 +121,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_scrape_never_gets_a_pass_that_began_before_it_arrived() {
-        let fake = Fake::taking(Duration::from_millis(100));
+        let fake = Fake::taking(Duration::from_millis(500));
         let passes = passes(&fake);
         let first = tokio::spawn({
             let passes = Arc::clone(&passes);
@@ -138,7 +138,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_pass_outlives_the_scrape_that_began_it() {
-        let fake = Fake::taking(Duration::from_millis(50));
+        let fake = Fake::taking(Duration::from_millis(500));
         let passes = passes(&fake);
         assert!(tokio::time::timeout(Duration::from_millis(5), passes.fresh()).await.is_err());
         passes.fresh().await.unwrap();

@@ -23,7 +23,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// A pass that takes longer than any scraper waits is a failure to be told.
 const PASS_TIMEOUT: Duration = Duration::from_secs(60);
 /// Scrapes rendered at the same time; each holds a few buffers of the exposition's size.
-const MAX_RENDERINGS: usize = 4;
+const MAX_RENDERINGS: usize = 2;
 
 /// Everything the program serves.
 pub struct Site {

@@ -222,7 +222,7 @@ fn slow_and_idle_clients_are_let_go_and_keep_nobody_out() {
     // A slowloris: a byte now and then does not buy time.
     let mut dribbling = clients[1].try_clone().unwrap();
     let dribble = std::thread::spawn(move || {
-        while begun.elapsed() < Duration::from_secs(5) && dribbling.write_all(b"a").is_ok() {
+        while begun.elapsed() < Duration::from_secs(30) && dribbling.write_all(b"a").is_ok() {
             std::thread::sleep(Duration::from_millis(20));
         }
     });
@@ -231,7 +231,7 @@ fn slow_and_idle_clients_are_let_go_and_keep_nobody_out() {
         read_all(client);
     }
     dribble.join().unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
 }
 
 #[test]
