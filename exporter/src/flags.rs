@@ -4,6 +4,7 @@
 mod label_names;
 mod listen_address;
 mod usage;
+mod values;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,6 +16,7 @@ pub use label_names::OPTIONAL_LABELS;
 pub use label_names::{AddedLabels, DEFAULT_LABELS, DroppedLabels};
 pub use listen_address::{Host, ListenAddress};
 pub use usage::Usage;
+use values::Ports;
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (revision ", env!("FLOWGAUGE_REVISION"), ")");
 
@@ -41,7 +43,7 @@ pub struct Flags {
         env = "FLOWGAUGE_WEB_TELEMETRY_PATH",
         value_name = "PATH",
         default_value = "/metrics",
-        value_parser = telemetry_path,
+        value_parser = values::telemetry_path,
         global = true
     )]
     pub telemetry_path: String,
@@ -86,7 +88,7 @@ pub struct Flags {
         env = "FLOWGAUGE_LABELS_SERVICE_PORTS",
         value_name = "PORTS",
         default_value = "50051",
-        value_parser = service_ports,
+        value_parser = values::service_ports,
         global = true
     )]
     service_ports: Ports,
@@ -97,7 +99,7 @@ pub struct Flags {
         env = "FLOWGAUGE_SERIES_LIMIT",
         value_name = "COUNT",
         default_value_t = 20_000,
-        value_parser = series_limit,
+        value_parser = values::series_limit,
         global = true
     )]
     pub series_limit: u32,
@@ -108,7 +110,7 @@ pub struct Flags {
         env = "FLOWGAUGE_SERIES_IDLE_TIMEOUT",
         value_name = "DURATION",
         default_value = "1h",
-        value_parser = idle_timeout,
+        value_parser = values::idle_timeout,
         global = true
     )]
     pub series_idle_timeout: Duration,
@@ -214,9 +216,6 @@ pub enum LogFormat {
     Json,
 }
 
-#[derive(Clone, Debug)]
-struct Ports(Vec<u16>);
-
 impl Flags {
     /// Reads the process's arguments and environment.
     ///
@@ -273,50 +272,6 @@ impl Flags {
         }
         Ok(())
     }
-}
-
-fn telemetry_path(text: &str) -> Result<String, String> {
-    if !text.starts_with('/') {
-        return Err("must begin with /".to_owned());
-    }
-    if text == "/" || text.starts_with("/-/") {
-        return Err("is taken by another page; choose a path such as /metrics".to_owned());
-    }
-    match text
-        .chars()
-        .find(|c| !c.is_ascii_graphic() || matches!(c, '?' | '#' | '%' | '"' | '<' | '>' | '\\'))
-    {
-        Some(c) => Err(format!("must not contain {c:?}")),
-        None => Ok(text.to_owned()),
-    }
-}
-
-fn series_limit(text: &str) -> Result<u32, String> {
-    text.parse()
-        .ok()
-        .filter(|limit| *limit > 0)
-        .ok_or_else(|| format!("must be a whole number from 1 to {}", u32::MAX))
-}
-
-fn service_ports(text: &str) -> Result<Ports, String> {
-    text.split(',')
-        .map(str::trim)
-        .filter(|port| !port.is_empty())
-        .map(|port| match port.parse() {
-            Ok(0) | Err(_) => Err(format!("{port:?} is not a port between 1 and 65535")),
-            Ok(port) => Ok(port),
-        })
-        .collect::<Result<_, _>>()
-        .map(Ports)
-}
-
-fn idle_timeout(text: &str) -> Result<Duration, String> {
-    let timeout = humantime::parse_duration(text)
-        .map_err(|_| "is not a duration such as 90s, 30m or 1h30m".to_owned())?;
-    if timeout < Duration::from_secs(1) {
-        return Err("must be at least 1s".to_owned());
-    }
-    Ok(timeout)
 }
 
 #[cfg(test)]

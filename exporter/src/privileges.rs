@@ -10,8 +10,8 @@ use caps::{CapSet, Capability, CapsHashSet};
 /// To load, attach and run BPF programs that read kernel memory, and to read their maps.
 pub const BPF: &[Capability] = &[Capability::CAP_BPF, Capability::CAP_PERFMON];
 
-/// To see which process, of whatever user, is behind a socket: its cgroup, its namespaces, its descriptors.
-pub const NAMING: &[Capability] = &[Capability::CAP_DAC_READ_SEARCH, Capability::CAP_SYS_PTRACE];
+/// To read container descriptions and names files that belong to others.
+pub const READING: &[Capability] = &[Capability::CAP_DAC_READ_SEARCH];
 
 /// What [`confine`] reached.
 #[derive(Debug, PartialEq, Eq)]
@@ -142,7 +142,10 @@ mod tests {
         let unit = std::fs::read_to_string(repository.join("contrib/flowgauge.service")).unwrap();
         let manual = std::fs::read_to_string(repository.join("docs/operations.md")).unwrap();
         let needed: std::collections::BTreeSet<_> =
-            super::BPF.iter().chain(super::NAMING).map(ToString::to_string).collect();
+            super::BPF.iter().chain(super::READING).map(ToString::to_string).collect();
+        let kept: std::collections::BTreeSet<_> =
+            crate::app::PROBES_CAPABILITIES.iter().map(ToString::to_string).collect();
+        assert_eq!(kept, needed);
         for setting in ["AmbientCapabilities=", "CapabilityBoundingSet="] {
             let line = unit.lines().find_map(|line| line.strip_prefix(setting)).unwrap();
             assert_eq!(line.split(' ').map(str::to_owned).collect::<std::collections::BTreeSet<_>>(), needed);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The real program: what it says, what it serves, how it ends.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
 #![allow(clippy::unwrap_used)]
 

@@ -64,16 +64,19 @@ pub fn bpf(effective: &CapsHashSet) -> Item {
     )
 }
 
-/// Whether the owners of other users' sockets can be named.
-pub fn names(effective: &CapsHashSet) -> Item {
-    let missing = lacking(effective, privileges::NAMING);
+/// Whether what names containers can be read.
+pub fn reading(effective: &CapsHashSet) -> Item {
+    let missing = lacking(effective, privileges::READING);
     if missing.is_empty() {
-        return Item::ok("naming privileges", "CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE");
+        return Item::ok("reading privileges", "CAP_DAC_READ_SEARCH");
     }
     Item::warn(
-        "naming privileges",
-        format!("missing {}: processes of other users may go unnamed", missing.join(", ")),
-        "run as root, or add them to AmbientCapabilities= (see contrib/flowgauge.service)",
+        "reading privileges",
+        format!(
+            "missing {}: containers go by their id where their description is not readable",
+            missing.join(", ")
+        ),
+        "run as root, or give the service AmbientCapabilities=CAP_DAC_READ_SEARCH (see contrib/flowgauge.service)",
     )
 }
 
@@ -150,19 +153,18 @@ pub fn memory(paths: &Paths) -> Item {
 
 /// Whether other processes can be seen, which name sockets whose cgroup says nothing.
 pub fn procfs(paths: &Paths) -> Item {
-    let remedy = "needs CAP_SYS_PTRACE, a procfs without hidepid=, and no security module that hides processes; in a \
-                  container mount the host's /proc and set --path.procfs, or use the host's PID namespace";
-    for entry in ["1/cgroup", "1/stat"] {
+    for entry in ["1/cgroup", "1/comm"] {
         let file = paths.procfs.join(entry);
         if let Err(error) = fs::read(&file) {
-            return Item::warn("procfs", unreadable(&file, &error), remedy);
+            return Item::warn(
+                "procfs",
+                unreadable(&file, &error),
+                "mount procfs without hidepid=, or run in the group that its option gid= names; in a container mount the \
+                 host's /proc and set --path.procfs, or use the host's PID namespace",
+            );
         }
     }
-    let link = paths.procfs.join("1/ns/net");
-    match fs::read_link(&link) {
-        Ok(_) => Item::ok("procfs", format!("{} shows other processes", paths.procfs.display())),
-        Err(error) => Item::warn("procfs", unreadable(&link, &error), remedy),
-    }
+    Item::ok("procfs", format!("{} shows other processes", paths.procfs.display()))
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> String {
