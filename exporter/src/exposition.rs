@@ -2,6 +2,7 @@
 //! From a [`MetricSource`] to the bytes of a scrape: OpenMetrics 1.0 or classic text 0.0.4, plain or gzip.
 
 mod classic;
+mod labels;
 mod negotiate;
 
 use std::io::Write;
@@ -17,6 +18,7 @@ use prometheus_client::registry::Registry;
 use crate::self_metrics::{ProcessCollector, SelfMetrics};
 use crate::source::{MetricSource, PREFIX};
 
+pub use labels::RenderedLabels;
 pub use negotiate::{Coding, Format};
 
 /// Buffers kept between scrapes: one as OpenMetrics, one as classic text. What several scrapers at once need more is given

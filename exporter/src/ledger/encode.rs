@@ -6,12 +6,11 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use flowgauge_probes::tcp::{CLOSE_REASONS, CONNECT_POWERS, Counter, FAILURES, RTT_POWERS};
-use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeLabel, EncodeLabelSet, LabelSetEncoder, MetricEncoder, NoLabelSet,
-};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
 
 use super::{Entry, Ledger, ListenerEntry};
 use crate::edge::Observer;
+use crate::exposition::RenderedLabels;
 use crate::source::Family;
 use crate::tcp_families as tcp;
 
@@ -21,30 +20,10 @@ const LIMITS: [(&str, Counter); 3] = [
     ("send_buffer", Counter::LimitedSendBuffer),
 ];
 
-/// Borrowed labels of a sample, and one more where the family has its own.
-struct Labels<'a> {
-    names: &'a [&'static str],
-    values: &'a [Arc<str>],
-    more: Option<(&'static str, &'a str)>,
-}
-
-impl EncodeLabelSet for Labels<'_> {
-    fn encode(&self, encoder: &mut LabelSetEncoder) -> fmt::Result {
-        for (name, value) in self.names.iter().zip(self.values) {
-            (*name, &**value).encode(encoder.encode_label())?;
-        }
-        if let Some(more) = self.more {
-            more.encode(encoder.encode_label())?;
-        }
-        Ok(())
-    }
-}
-
 /// Writes one family for the edges that have it.
 struct Writer<'a, 'e> {
     encoder: &'a mut DescriptorEncoder<'e>,
-    names: &'a [&'static str],
-    entries: &'a [&'a Entry],
+    entries: &'a [(&'a Entry, RenderedLabels)],
 }
 
 impl Writer<'_, '_> {
@@ -52,11 +31,11 @@ impl Writer<'_, '_> {
         &mut self,
         family: &'static Family,
         has: impl Fn(&Entry) -> bool,
-        mut write: impl FnMut(&mut MetricEncoder<'_>, &Entry, &[&'static str]) -> fmt::Result,
+        mut write: impl FnMut(&mut MetricEncoder<'_>, &Entry, &RenderedLabels) -> fmt::Result,
     ) -> fmt::Result {
         let mut metric = family.describe(self.encoder)?;
-        for entry in self.entries.iter().filter(|entry| has(entry)) {
-            write(&mut metric, entry, self.names)?;
+        for (entry, labels) in self.entries.iter().filter(|(entry, _)| has(entry)) {
+            write(&mut metric, entry, labels)?;
         }
         Ok(())
     }
@@ -67,9 +46,7 @@ impl Writer<'_, '_> {
         has: impl Fn(&Entry) -> bool,
         value: impl Fn(&Entry) -> u64,
     ) -> fmt::Result {
-        self.each(family, has, |metric, entry, names| {
-            count(metric, &Labels { names, values: &entry.labels, more: None }, value(entry))
-        })
+        self.each(family, has, |metric, entry, labels| count(metric, labels, value(entry)))
     }
 
     fn by_reason<const N: usize>(
@@ -79,10 +56,9 @@ impl Writer<'_, '_> {
         reasons: [&'static str; N],
         values: impl Fn(&Entry) -> [u64; N],
     ) -> fmt::Result {
-        self.each(family, has, |metric, entry, names| {
+        self.each(family, has, |metric, entry, labels| {
             for (reason, value) in reasons.iter().zip(values(entry)) {
-                let more = Some((family.labels[0], *reason));
-                count(metric, &Labels { names, values: &entry.labels, more }, value)?;
+                count(metric, &labels.with(family.labels[0], reason), value)?;
             }
             Ok(())
         })
@@ -97,12 +73,11 @@ impl Writer<'_, '_> {
     ) -> fmt::Result {
         let bounds: Vec<f64> = powers.map(|power| (1u64 << power) as f64 / 1e6).chain([f64::MAX]).collect();
         let mut buckets: Vec<(f64, u64)> = Vec::with_capacity(bounds.len());
-        self.each(family, has, |metric, entry, names| {
+        self.each(family, has, |metric, entry, labels| {
             let (counts, sum_us) = counts(entry);
             buckets.clear();
             buckets.extend(bounds.iter().copied().zip(counts.iter().copied()));
-            let labels = Labels { names, values: &entry.labels, more: None };
-            metric.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
+            metric.encode_family(labels)?.encode_histogram::<NoLabelSet>(
                 sum_us as f64 / 1e6,
                 counts.iter().sum(),
                 &buckets,
@@ -112,8 +87,12 @@ impl Writer<'_, '_> {
     }
 }
 
-fn count(metric: &mut MetricEncoder<'_>, labels: &Labels<'_>, value: u64) -> fmt::Result {
+fn count(metric: &mut MetricEncoder<'_>, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
     metric.encode_family(labels)?.encode_counter::<NoLabelSet, _, f64>(&value, None)
+}
+
+fn listener_labels(family: &Family, values: &[Arc<str>]) -> RenderedLabels {
+    RenderedLabels::new(family.labels.iter().copied().zip(values.iter().map(|value| &**value)))
 }
 
 impl Ledger {
@@ -123,9 +102,13 @@ impl Ledger {
     /// What the encoder returns.
     pub fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let names: Vec<&'static str> = self.config.plan.names().collect();
-        let entries: Vec<&Entry> = self.entries.iter().filter(|entry| entry.exposed).collect();
+        let rendered = |entry: &Entry| {
+            RenderedLabels::new(names.iter().copied().zip(entry.labels.iter().map(|value| &**value)))
+        };
+        let exposed = self.entries.iter().filter(|entry| entry.exposed);
+        let entries: Vec<_> = exposed.map(|entry| (entry, rendered(entry))).collect();
         let frequency = f64::from(self.frequency.max(1));
-        let mut out = Writer { encoder, names: &names, entries: &entries };
+        let mut out = Writer { encoder, entries: &entries };
         let all = |_: &Entry| true;
         let client = |entry: &Entry| entry.observer == Observer::Client;
         let server = |entry: &Entry| entry.observer == Observer::Server;
@@ -137,9 +120,8 @@ impl Ledger {
         out.counter(&tcp::RETRANSMITTED_SEGMENTS, all, of(Counter::RetransmittedSegments))?;
         out.counter(&tcp::OUT_OF_ORDER_SEGMENTS, all, of(Counter::OutOfOrderSegments))?;
         out.histogram(&tcp::RTT, Entry::has_rtt, RTT_POWERS, |entry| (&entry.rtt, entry.rtt_sum))?;
-        out.each(&tcp::CONNECTIONS, all, |metric, entry, names| {
-            let labels = Labels { names, values: &entry.labels, more: None };
-            metric.encode_family(&labels)?.encode_gauge(&(entry.connections as f64))
+        out.each(&tcp::CONNECTIONS, all, |metric, entry, labels| {
+            metric.encode_family(labels)?.encode_gauge(&(entry.connections as f64))
         })?;
         out.counter(&tcp::OPENED, all, of(Counter::Opened))?;
         out.by_reason(&tcp::CLOSED, all, CLOSE_REASONS, |entry| entry.closed)?;
@@ -151,10 +133,9 @@ impl Ledger {
         })?;
         out.counter(&tcp::SYN_RETRANSMITS, client, of(Counter::SynRetransmits))?;
         out.counter(&tcp::SYNACK_RETRANSMITS, server, |entry| entry.synack_retransmits)?;
-        out.each(&tcp::LIMITED, all, |metric, entry, names| {
+        out.each(&tcp::LIMITED, all, |metric, entry, labels| {
             for (limit, counter) in LIMITS {
-                let labels =
-                    Labels { names, values: &entry.labels, more: Some((tcp::LIMITED.labels[0], limit)) };
+                let labels = labels.with(tcp::LIMITED.labels[0], limit);
                 let seconds = entry.counters[counter] as f64 / frequency;
                 metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&seconds, None)?;
             }
@@ -172,13 +153,13 @@ impl Ledger {
         for (family, value) in gauges {
             let mut metric = family.describe(encoder)?;
             for (values, listener) in &self.listeners {
-                let labels = Labels { names: family.labels, values, more: None };
+                let labels = listener_labels(family, values);
                 metric.encode_family(&labels)?.encode_gauge(&(value(listener) as f64))?;
             }
         }
         let mut metric = tcp::ACCEPT_QUEUE_DROPS.describe(encoder)?;
         for (values, listener) in &self.listeners {
-            let labels = Labels { names: tcp::ACCEPT_QUEUE_DROPS.labels, values, more: None };
+            let labels = listener_labels(&tcp::ACCEPT_QUEUE_DROPS, values);
             count(&mut metric, &labels, listener.drops)?;
         }
         Ok(())
