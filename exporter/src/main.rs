@@ -32,7 +32,7 @@ use tracing::{error, info, warn};
 use crate::exposition::Exposition;
 use crate::flags::{Command, Flags, Usage};
 use crate::self_metrics::{ProcessCollector, SelfMetrics};
-use crate::source::{MetricSource, State};
+use crate::source::{ComponentStatus, MetricSource, State};
 use crate::web::Site;
 
 /// `EX_USAGE` of sysexits.h: the command line or the environment is wrong, nothing was started.
@@ -140,9 +140,12 @@ fn reload_on_hangup(source: Arc<dyn MetricSource>) -> std::io::Result<impl Futur
     let mut hangup = signal(SignalKind::hangup())?;
     Ok(async move {
         while hangup.recv().await.is_some() {
-            let source = Arc::clone(&source);
-            match tokio::task::spawn_blocking(move || source.reload()).await {
-                Ok(Ok(())) => info!("reloaded"),
+            let reloading = Arc::clone(&source);
+            match tokio::task::spawn_blocking(move || reloading.reload()).await {
+                Ok(Ok(())) => {
+                    info!("read again what can change while the exporter runs");
+                    report_failures(source.as_ref());
+                }
                 Ok(Err(error)) => {
                     error!(error = %format_args!("{error:#}"), "cannot reload; what was in force stays")
                 }
@@ -150,6 +153,15 @@ fn reload_on_hangup(source: Arc<dyn MetricSource>) -> std::io::Result<impl Futur
             }
         }
     })
+}
+
+/// Tells what does not work after a reload.
+fn report_failures(source: &dyn MetricSource) {
+    for ComponentStatus { kind, name, detail, .. } in
+        source.status().into_iter().filter(|component| component.state == State::Failed)
+    {
+        warn!(kind, name, detail, "failed; the rest goes on");
+    }
 }
 
 /// Tells at start what is observed and how, a line for each part.

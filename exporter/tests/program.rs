@@ -199,7 +199,7 @@ fn serves_on_every_address_and_ends_on_sigterm() {
         std::thread::sleep(Duration::from_millis(20));
     }
     exporter.signal(Signal::HUP);
-    exporter.line("msg=reloaded");
+    exporter.line("read again what can change");
     exporter.signal(Signal::TERM);
     assert_eq!(exporter.exit_code(), Some(0));
     assert!(TcpStream::connect(&addresses[0]).is_err());
