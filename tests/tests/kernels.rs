@@ -2,9 +2,10 @@
 
 //! The kernel matrix: the exporter that ships, under Debian's oldest and newest kernel.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
+use flowgauge_tests::exporter;
 use flowgauge_tests::kernels::{Boot, Image, Initramfs};
 
 /// Debian 12's own kernel: the oldest that is supported.
@@ -27,7 +28,7 @@ fn boot(package: &str, version: &str) {
     let mut root = Initramfs::new(include_bytes!("../kernels/init")).unwrap();
     root.program(Path::new("/bin/ip"), "/sbin/ip").unwrap();
     root.program(Path::new("/sbin/tc"), "/sbin/tc").unwrap();
-    root.program(&exporter(), "/bin/flowgauge").unwrap();
+    root.program(&exporter::binary().unwrap(), "/bin/flowgauge").unwrap();
     root.program(Path::new(env!("CARGO_BIN_EXE_fg-vm-check")), "/bin/fg-vm-check").unwrap();
     root.data(&image.netem, "/sch_netem.ko").unwrap();
     let initramfs = cache.join(format!("{}.initramfs", image.release));
@@ -38,10 +39,4 @@ fn boot(package: &str, version: &str) {
     let outcome = boot.run().unwrap_or_else(|error| panic!("{}: {error:#}", image.release));
     println!("{}:\n{outcome}", image.release);
     assert!(outcome.passed(), "{}: its console was\n{}", image.release, outcome.console);
-}
-
-/// The binary under test: what `make build` made.
-fn exporter() -> PathBuf {
-    let path = std::env::var_os("FLOWGAUGE_BIN").map(PathBuf::from);
-    path.expect("FLOWGAUGE_BIN names the exporter to test; `make test-kernels` builds it and sets this")
 }
