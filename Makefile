@@ -40,6 +40,7 @@ run: ## build it, and run it on :10950 (ARGS="--flag …" are passed on)
 	$(ROOT) $(BIN) $(ARGS)
 
 build: ## one static release binary
+	@[ -n "$(HOST)" ] || { echo "make $@: no rustc here; install Rust (https://rustup.rs)" >&2; exit 1; }
 	@$(INSTALL) packages/build.txt
 	RUSTFLAGS="$(RUSTFLAGS) -C target-feature=+crt-static" $(CARGO) build --release --package flowgauge --target $(HOST)
 	@echo "built $(BIN)"

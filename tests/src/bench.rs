@@ -16,6 +16,7 @@ mod table;
 mod trace;
 mod work;
 
+pub use account::other_load;
 pub use arms::per_operation;
 pub use hold::hold;
 pub use machine::Cgroup;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
@@ -37,6 +37,13 @@ pub fn machine_busy() -> Result<Duration> {
     // user nice system idle iowait irq softirq steal; guest time is within user.
     let busy: f64 = [0, 1, 2, 5, 6].iter().filter_map(|at| fields.get(*at)).sum();
     Ok(Duration::from_secs_f64(busy / ticks_per_second))
+}
+
+/// How many processors are busy now, over two seconds, while the benchmark itself does nothing.
+pub fn other_load() -> Result<f64> {
+    let (started, before) = (Instant::now(), machine_busy()?);
+    std::thread::sleep(Duration::from_secs(2));
+    Ok(machine_busy()?.saturating_sub(before).as_secs_f64() / started.elapsed().as_secs_f64())
 }
 
 /// Memory of a process in bytes.

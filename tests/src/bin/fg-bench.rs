@@ -26,6 +26,8 @@ fn main() -> Result<()> {
 
 fn measure(repetitions: u32) -> Result<()> {
     anyhow::ensure!(repetitions > 0, "--repetitions=0 measures nothing");
+    let others = bench::other_load()?;
+    eprintln!("before the start, {:.0} % of a processor were busy", others * 100.0);
     let started = Instant::now();
     let operations = bench::per_operation(repetitions)?;
     let sockets = bench::many_sockets()?;
@@ -36,5 +38,11 @@ fn measure(repetitions: u32) -> Result<()> {
     println!("\n{operations}\n{sockets}\n{itself}");
     let minutes = started.elapsed().as_secs_f64() / 60.0;
     println!("Median (quartiles); {repetitions} repetitions in shuffled order; {minutes:.0} minutes.");
+    if others > 0.1 {
+        println!(
+            "Not to be relied on: other work took {:.0} % of a processor before the start.",
+            others * 100.0
+        );
+    }
     Ok(())
 }
