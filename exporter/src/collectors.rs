@@ -200,7 +200,7 @@ pub static FAMILIES: &[&Family] = &[
 struct Writer<'a, 'e>(&'a mut DescriptorEncoder<'e>);
 
 impl Writer<'_, '_> {
-    /// Samples of a family, each by the value of its one label; an empty value for a family without label.
+    /// Samples of a family, each by the value of its one label.
     fn samples<'v>(
         &mut self,
         family: &'static Family,
@@ -218,8 +218,13 @@ impl Writer<'_, '_> {
         Ok(())
     }
 
+    /// The one sample of a family without labels.
     fn one(&mut self, family: &'static Family, value: f64) -> fmt::Result {
-        self.samples(family, [("", value)].into_iter())
+        let mut metric = family.describe(self.0)?;
+        match family.kind {
+            FamilyKind::Counter => metric.encode_counter::<NoLabelSet, _, f64>(&value, None),
+            _ => metric.encode_gauge(&value),
+        }
     }
 }
 

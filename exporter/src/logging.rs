@@ -27,7 +27,10 @@ pub fn init(level: LogLevel, format: LogFormat) -> Result<(), TryInitError> {
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
     };
-    let wanted = Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("flowgauge", level);
+    let wanted = Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target("flowgauge", level)
+        .with_target("libbpf", level);
     let lines = tracing_subscriber::fmt::layer()
         .event_format(Lines { format })
         .with_writer(std::io::stderr)

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The real program: what it says, what it serves, how it ends.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
-
-#![allow(clippy::unwrap_used)]
-
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};

@@ -143,7 +143,7 @@ struct fg_walk_request {
 	__u64 first;	 /* first bucket */
 	__u64 mask;	 /* last bucket */
 	__u64 listening; /* 1: listener table */
-	__u64 since;	 /* sockets idle for longer than this many jiffies give no RTT sample */
+	__u64 since;	 /* sockets that were idle since these jiffies give no RTT sample */
 };
 
 /* What it answers. */

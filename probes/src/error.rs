@@ -45,7 +45,10 @@ impl Error {
     pub(crate) fn libbpf(step: impl Into<String>, error: libbpf_rs::Error) -> Self {
         let step = step.into();
         match error.kind() {
-            libbpf_rs::ErrorKind::PermissionDenied => Error::NotPermitted { step },
+            // EPERM. The verifier's EACCES is of the same kind, but no privilege would help there.
+            libbpf_rs::ErrorKind::PermissionDenied if format!("{error:#}").contains("(os error 1)") => {
+                Error::NotPermitted { step }
+            }
             libbpf_rs::ErrorKind::OutOfMemory => Error::NoMemory { step },
             _ => Error::Kernel { step, source: std::io::Error::other(format!("{error:#}")) },
         }

@@ -57,13 +57,13 @@ impl<T: Default> Tcp<'_, T> {
         mut sink: Option<&mut impl Sink<T>>,
         report: &mut PassReport,
     ) -> Result<(), Error> {
-        let mut jiffies = self.last_pass;
+        // What moves during this pass is for the next one as well: better a sample twice than none.
+        let begun = self.bss().map_or(0, |bss| bss.fg_answer.jiffies);
         for table in tables {
             let mut first = 0;
             while first <= u64::from(table.established.1) {
                 let answer = self.run(table.established, first, false, report)?;
                 first = u64::from(answer.next).max(first + 1);
-                jiffies = jiffies.max(answer.jiffies);
                 report.sockets += u64::from(answer.sockets);
                 for index in 0..answer.sockets as usize {
                     let record = self.live.get(index);
@@ -80,7 +80,7 @@ impl<T: Default> Tcp<'_, T> {
                 }
             }
         }
-        self.last_pass = jiffies;
+        self.last_pass = begun;
         Ok(())
     }
 
@@ -123,11 +123,8 @@ impl<T: Default> Tcp<'_, T> {
         listening: bool,
         report: &mut PassReport,
     ) -> Result<types::fg_walk_answer, Error> {
-        // Idle since before the last pass: no new RTT sample.
-        let now = self.bss().map_or(0, |bss| bss.fg_answer.jiffies);
-        let since = now.saturating_sub(self.last_pass).min(u64::from(u32::MAX / 2));
         let mut context = [0u8; 40];
-        let request = [address, first, u64::from(mask), u64::from(listening), since];
+        let request = [address, first, u64::from(mask), u64::from(listening), self.last_pass];
         for (bytes, word) in context.chunks_exact_mut(8).zip(request) {
             bytes.copy_from_slice(&word.to_ne_bytes());
         }
