@@ -199,6 +199,8 @@ fn segments_equal_ss_and_snmp() -> Result<()> {
         &to,
         "--to",
         &to6,
+        "--concurrency",
+        "4",
         "--connections",
         "24",
         "--requests",

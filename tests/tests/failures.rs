@@ -60,7 +60,7 @@ fn dropped_syns_are_retransmits_of_the_client() -> Result<()> {
     let metrics = expect_failures(&stage, 80, "timeout", 10.0)?;
     let edge = stage.edge(80);
     let made = Snmp::of(&stage.client)?.get("TcpRetransSegs")? as f64;
-    assert_eq!(made, 20.0, "the kernel's retransmits");
+    assert!(made >= 20.0, "the kernel's retransmits: {made}");
     assert_eq!(edge.sum(&metrics, "syn_retransmits_total", CLIENT), made);
     assert_eq!(edge.sum(&metrics, "syn_retransmits_total", SERVER), 0.0);
     Ok(())
@@ -76,7 +76,9 @@ fn dropped_syn_acks_are_retransmits_of_both() -> Result<()> {
     assert_eq!(report.errors.get("ETIMEDOUT"), Some(&4), "{report:?}");
     let metrics = expect_failures(&stage, 80, "timeout", 4.0)?;
     let edge = stage.edge(80);
-    assert_eq!(edge.sum(&metrics, "syn_retransmits_total", CLIENT), 4.0);
+    let made = Snmp::of(&stage.client)?.get("TcpRetransSegs")? as f64;
+    assert!(made >= 4.0, "the kernel's retransmits: {made}");
+    assert_eq!(edge.sum(&metrics, "syn_retransmits_total", CLIENT), made);
     // The server repeats its SYN-ACKs on its own timer and in answer to repeated SYNs.
     let made = Snmp::of(&stage.server)?.get("TcpRetransSegs")? as f64;
     assert!(made >= 4.0, "the kernel's retransmits: {made}");

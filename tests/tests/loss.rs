@@ -84,7 +84,10 @@ fn five_percent_loss() -> Result<()> {
 fn no_loss_no_retransmits() -> Result<()> {
     let stage = Stage::new(&[])?;
     let _server = Server::start(&stage.server, &["--listen", "0.0.0.0:80"])?;
-    let report = get(&stage.client, &["--to", &stage.to(80), "--connections", "100", "--receive", "300000"])?;
+    let report = get(
+        &stage.client,
+        &["--to", &stage.to(80), "--connections", "100", "--concurrency", "3", "--receive", "300000"],
+    )?;
     assert!(report.errors.is_empty());
     let zero = ("connections_closed_total", SERVER, 100.0);
     let metrics = stage.expect(&stage.edge(80), &[zero, ("connections_closed_total", CLIENT, 100.0)])?;
@@ -155,8 +158,8 @@ fn rtt_moves_where_the_delay_is() -> Result<()> {
         assert!((0.045..0.070).contains(&slow_rtt.mean()), "{side}: mean RTT {}", slow_rtt.mean());
         let fast_rtt = fast_edge.histogram(&after, "rtt_seconds", side);
         assert!(fast_rtt.count >= 20.0, "{fast_rtt:?}");
-        let bucket = fast_rtt.quantile_bucket(0.9).context("no RTT")?;
-        assert!(bucket.1 <= 0.017, "{side}: the other edge's RTT lies in {bucket:?}");
+        let bucket = fast_rtt.quantile_bucket(0.5).context("no RTT")?;
+        assert!(bucket.1 <= 0.017, "{side}: the other edge's median RTT lies in {bucket:?}");
     }
     let connect = slow_edge.histogram(&after, "connect_duration_seconds", CLIENT);
     assert_eq!(connect.count, 20.0);
