@@ -162,6 +162,8 @@ impl Host {
         // Packets cross a veth pair through the receiving CPU's backlog of 1,000 packets, and what does not fit is
         // dropped. Small windows keep a few connections' packets below that: without loss made on purpose there is none.
         host.sysctl("net.ipv4.tcp_rmem", "4096 65536 131072")?;
+        // No probes after 2 RTTs (RFC 8985, 7): on a busy machine they repeat what was only acknowledged late.
+        host.sysctl("net.ipv4.tcp_early_retrans", "0")?;
         // Every refused packet is answered, as far as the kernel's overall limit goes.
         host.sysctl("net.ipv4.icmp_ratelimit", "0")?;
         Ok(host)

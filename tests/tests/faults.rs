@@ -88,13 +88,13 @@ fn lost_handshake_acks_make_syn_ack_retransmits() -> Result<()> {
     let _server = Server::start(&server, &["--listen", "0.0.0.0:80"])?;
     let ack = ["INPUT", "-p", "tcp", "--tcp-flags", "ALL", "ACK", "-m", "length", "--length", "52"];
     let rule = flowgauge_tests::faults::Rule::new(&server, &ack, flowgauge_tests::faults::Verdict::Drop)?;
-    let step = ["connect", "--to", &link.b.at4(80).to_string(), "--count", "3"];
-    let mut process = Process::spawn("connect", &mut command(&client, &step))?;
-    process.line(SOON)?;
+    let shape = ["--to", &link.b.at4(80).to_string(), "--connections", "3", "--requests", "0"];
+    let (open, _) = Client::start(&client, &shape)?;
     std::thread::sleep(Duration::from_millis(1500));
     assert!(rule.hits()? >= 3);
     let made = Snmp::of(&server)?.get("TcpRetransSegs")?;
     assert!(made >= 3, "{made} retransmits");
+    open.finish()?;
     Ok(())
 }
 
