@@ -116,6 +116,13 @@ impl Exporter {
         &mut self.process
     }
 
+    /// Has it read its names file again, and waits a little until it has.
+    pub fn reload(&self) -> Result<()> {
+        self.process.signal(libc::SIGHUP)?;
+        thread::sleep(Duration::from_millis(500));
+        Ok(())
+    }
+
     /// One GET.
     pub fn get(&self, path: &str, accept: &str) -> Result<Response> {
         get(self.address, path, accept)

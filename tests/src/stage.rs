@@ -43,6 +43,18 @@ impl Stage {
         Ok(Stage { exporter, names, link, client, server, world })
     }
 
+    /// Keeps both hosts' processes on one CPU: see [`Host::pin`].
+    pub fn pin(&self) {
+        self.client.pin(0);
+        self.server.pin(0);
+    }
+
+    /// Replaces the names file and has it read.
+    pub fn rename(&self, names: &[Name]) -> Result<()> {
+        self.names.write(names)?;
+        self.exporter.reload()
+    }
+
     /// The edge from the client to one port of the server.
     pub fn edge(&self, port: u16) -> Edge {
         Edge::between(&self.client, &self.server, port)

@@ -5,7 +5,7 @@ use flowgauge_tests::delay::SlowLink;
 use flowgauge_tests::netns::Link;
 use flowgauge_tests::prelude::*;
 use flowgauge_tests::process::Process;
-use flowgauge_tests::traffic::{binary, command, run_step};
+use flowgauge_tests::traffic::{binary, run_step};
 use flowgauge_tests::truth::sockets;
 
 fn scene() -> Result<(Link, Host, Host, World)> {

@@ -6,8 +6,7 @@ use flowgauge_tests::prelude::*;
 fn transfer(subflows: &str, second_path: bool) -> Result<()> {
     let stage = Stage::new(&[])?;
     let other = stage.world.link(&stage.client, &stage.server)?;
-    stage.names.write(&[Name::of(&stage.client), Name::of(&stage.server)])?;
-    std::thread::sleep(Duration::from_secs(2));
+    stage.rename(&[Name::of(&stage.client), Name::of(&stage.server)])?;
     for host in [&stage.client, &stage.server] {
         host.sysctl("net.mptcp.enabled", "1").context("this kernel has no MPTCP")?;
         host.ip(&["mptcp", "limits", "set", "subflow", subflows, "add_addr_accepted", subflows])?;

@@ -109,6 +109,27 @@ fn processes_name_sockets_in_the_root_cgroup() -> Result<()> {
 }
 
 #[test]
+fn both_ends_of_a_local_connection_are_named() -> Result<()> {
+    let (exporter, link, client, _server, _world) = nameless()?;
+    let disguise = Disguise::new()?;
+    let _server = disguise.serve("warehouse", &client, &["--listen", "[::]:7010"])?;
+    let mut received = 0.0;
+    for to in ["127.0.0.1:7010".to_owned(), "[::1]:7010".to_owned(), link.a.at4(7010).to_string()] {
+        let shape = ["--to", &to, "--connections", "5", "--receive", "1000"];
+        received += disguise.get("shopfront", &client, &shape)?.received as f64;
+    }
+    let edge = Edge::named("shopfront", "warehouse", "7010");
+    let sums = [
+        ("received_bytes_total", CLIENT, received),
+        ("sent_bytes_total", SERVER, received),
+        ("connections_closed_total", CLIENT, 15.0),
+        ("connections_closed_total", SERVER, 15.0),
+    ];
+    expect(&exporter, &edge, &sums)?;
+    Ok(())
+}
+
+#[test]
 fn a_process_that_lived_for_one_request_is_named() -> Result<()> {
     let (exporter, link, client, server, _world) = nameless()?;
     let disguise = Disguise::new()?;
@@ -258,6 +279,7 @@ fn names_files_name_and_rename() -> Result<()> {
     get(&client, &shape)?;
     exporter.wait_for(opened, &edge("ledger-db"), 10.0, SOON)?;
 
+    // A changed file is found without being told.
     names.write(&[name("ledger-db-2")])?;
     std::thread::sleep(Duration::from_secs(3));
     get(&client, &shape)?;

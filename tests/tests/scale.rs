@@ -162,7 +162,7 @@ fn a_series_budget_keeps_totals_exact() -> Result<()> {
     ])?;
     let mut names = vec![Name::of(&stage.client), Name::of(&stage.server)];
     names.extend((1..=ADDRESSES).map(|host| Name::new(&format!("shard-{host}"), [range.v4(host).into()])));
-    stage.names.write(&names)?;
+    stage.rename(&names)?;
     let roomy = Exporter::start(&[&stage.names.flag(), "--series.limit=1000000"])?;
     let mut listen = Vec::new();
     let mut to = Vec::new();
