@@ -69,7 +69,8 @@ fn listeners_are_shared_and_handed_over() -> Result<()> {
     let (link, client, server, _world) = scene()?;
     let shared = ["--listen", "0.0.0.0:80", "--reuse-port"];
     let (mut one, mut other) = (Server::start(&server, &shared)?, Server::start(&server, &shared)?);
-    get(&client, &["--to", &link.b.at4(80).to_string(), "--connections", "60"])?;
+    let to = link.b.at4(80).to_string();
+    get(&client, &["--to", &to, "--connections", "60", "--receive", "10"])?;
     let (a, b) = (one.report()?.accepted, other.report()?.accepted);
     assert!(a > 0 && b > 0 && a + b == 60, "{a} and {b}");
 

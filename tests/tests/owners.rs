@@ -183,7 +183,7 @@ fn two_programs_on_one_port_are_ambiguous() -> Result<()> {
     let mut one_server = disguise.serve("twin-a", &server, &shared)?;
     let mut other_server = disguise.serve("twin-b", &server, &shared)?;
     let to = link.b.at4(7005).to_string();
-    get(&client, &["--to", &to, "--connections", "60"])?;
+    get(&client, &["--to", &to, "--connections", "60", "--receive", "10"])?;
     let (a, b) = (one_server.report()?.accepted, other_server.report()?.accepted);
     assert!(a > 0 && b > 0 && a + b == 60, "{a} and {b} connections");
     let metrics = exporter.wait_for(
@@ -219,7 +219,8 @@ fn two_cgroups_on_one_port_are_told_apart() -> Result<()> {
     let mut command = server.command("sh");
     command.args(["-c", &script]).arg(binary()?).args(shared);
     let mut second = Server::adopt(Process::spawn("twin", &mut command)?)?;
-    get(&client, &["--to", &link.b.at4(7006).to_string(), "--connections", "60"])?;
+    let to = link.b.at4(7006).to_string();
+    get(&client, &["--to", &to, "--connections", "60", "--receive", "10"])?;
     let (a, b) = (first.report()?.accepted as f64, second.report()?.accepted as f64);
     assert!(a > 0.0 && b > 0.0 && a + b == 60.0, "{a} and {b} connections");
     let twin = format!("{}-twin", server.workload);
