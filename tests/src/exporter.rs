@@ -37,7 +37,8 @@ pub fn binary() -> Result<PathBuf> {
     let listing = path.with_extension("d");
     let listing = fs::read_to_string(&listing).with_context(|| format!("reading {}", listing.display()))?;
     let sources = listing.split_once(": ").map_or("", |(_, sources)| sources).split_whitespace();
-    for source in sources {
+    let code = |file: &&str| [".rs", ".c", ".h"].iter().any(|end| file.ends_with(end));
+    for source in sources.filter(code) {
         if let Ok(changed) = fs::metadata(source).and_then(|data| data.modified()) {
             ensure!(changed <= built, "{} is older than {source}; build it with `{BUILD}`", path.display());
         }
@@ -114,6 +115,13 @@ impl Exporter {
     /// The process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
+    }
+
+    /// Has it read its names file again, and waits a little until it has.
+    pub fn reload(&self) -> Result<()> {
+        self.process.signal(libc::SIGHUP)?;
+        thread::sleep(Duration::from_millis(500));
+        Ok(())
     }
 
     /// One GET.

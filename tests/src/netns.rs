@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Network namespaces, links and addresses, removed when the test ends, however it ends.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -146,6 +146,7 @@ pub struct Host {
     handle: Arc<File>,
     cgroup: Option<Cgroup>,
     addresses: RefCell<Vec<IpAddr>>,
+    cpu: Cell<Option<usize>>,
 }
 
 impl Host {
@@ -157,8 +158,16 @@ impl Host {
         let namespace = workload.clone();
         let path = Path::new("/run/netns").join(&namespace);
         let handle = Arc::new(File::open(&path).with_context(|| format!("opening {}", path.display()))?);
-        let host = Host { workload, namespace, handle, cgroup, addresses: RefCell::default() };
+        let host =
+            Host { workload, namespace, handle, cgroup, addresses: RefCell::default(), cpu: Cell::default() };
         host.ip(&["link", "set", "lo", "up"])?;
+        // Packets cross a veth pair through the receiving CPU's backlog of 1,000 packets, and what does not fit is
+        // dropped. Small windows keep a few connections' packets below that: without loss made on purpose there is none.
+        host.sysctl("net.ipv4.tcp_rmem", "4096 65536 131072")?;
+        // No probes after 2 RTTs (RFC 8985, 7): on a busy machine they repeat what was only acknowledged late.
+        host.sysctl("net.ipv4.tcp_early_retrans", "0")?;
+        // Every refused packet is answered, as far as the kernel's overall limit goes.
+        host.sysctl("net.ipv4.icmp_ratelimit", "0")?;
         Ok(host)
     }
 
@@ -187,11 +196,20 @@ impl Host {
         self.cgroup.as_ref()
     }
 
+    /// Keeps all processes started in this host from now on on one CPU. With both ends of a veth pair on the same CPU
+    /// no packet overtakes another; otherwise some do, and TCP retransmits what it takes for lost.
+    pub fn pin(&self, cpu: usize) {
+        self.cpu.set(Some(cpu));
+    }
+
     /// A command that will run in this host's namespace and cgroup.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         let cgroup_procs = self.cgroup.as_ref().map(Cgroup::procs);
-        sys::place(&mut command, Placement { netns: Some(Arc::clone(&self.handle)), cgroup_procs });
+        sys::place(
+            &mut command,
+            Placement { netns: Some(Arc::clone(&self.handle)), cgroup_procs, cpu: self.cpu.get() },
+        );
         command
     }
 

@@ -43,6 +43,18 @@ impl Stage {
         Ok(Stage { exporter, names, link, client, server, world })
     }
 
+    /// Keeps both hosts' processes on one CPU: see [`Host::pin`].
+    pub fn pin(&self) {
+        self.client.pin(0);
+        self.server.pin(0);
+    }
+
+    /// Replaces the names file and has it read.
+    pub fn rename(&self, names: &[Name]) -> Result<()> {
+        self.names.write(names)?;
+        self.exporter.reload()
+    }
+
     /// The edge from the client to one port of the server.
     pub fn edge(&self, port: u16) -> Edge {
         Edge::between(&self.client, &self.server, port)
@@ -67,8 +79,9 @@ impl Stage {
 /// Waits until all of `sums` (metric without `flowgauge_tcp_`, observer, value) of an edge are as said.
 pub fn expect(exporter: &Exporter, edge: &Edge, sums: &[(&str, &str, f64)]) -> Result<Metrics> {
     let wanted = format!("{sums:?} of {edge:?}");
-    let all = edge.selector("");
-    exporter.wait_until(&wanted, &all[1..], Duration::from_secs(10), |metrics| {
+    // Everything on that port explains a failure best: who else was it charged to?
+    let port = [("server_port", edge.port.as_str())];
+    exporter.wait_until(&wanted, &port, Duration::from_secs(10), |metrics| {
         sums.iter().all(|(metric, observer, value)| edge.sum(metrics, metric, observer) == *value)
     })
 }

@@ -54,6 +54,8 @@ pub struct Placement {
     pub netns: Option<Arc<File>>,
     /// `cgroup.procs` of the cgroup to join, opened for writing; the caller's own when absent.
     pub cgroup_procs: Option<Arc<File>>,
+    /// The one CPU to run on; any when absent.
+    pub cpu: Option<usize>,
 }
 
 /// Makes `command` start in `placement`, and die when the thread that started it dies.
@@ -69,11 +71,19 @@ pub fn place(command: &mut Command, placement: Placement) {
         if let Some(netns) = &placement.netns {
             setns(netns.as_raw_fd())?;
         }
+        if let Some(cpu) = placement.cpu {
+            // SAFETY: cpu_set_t is plain old data for which all zeroes is the empty set.
+            let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+            // SAFETY: sets one bit of a set on this stack frame; the macro checks the bound.
+            unsafe { libc::CPU_SET(cpu, &mut set) };
+            // SAFETY: sched_setaffinity reads a set of the length it is given.
+            check(unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) })?;
+        }
         // SAFETY: prctl with PR_SET_PDEATHSIG takes integers only.
         check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) })
     };
     // SAFETY: between fork and exec the closure only makes system calls that are async-signal-safe (write, setns,
-    // prctl), allocates nothing and takes no lock.
+    // sched_setaffinity, prctl), allocates nothing and takes no lock.
     unsafe {
         command.pre_exec(prepare);
     }

@@ -192,6 +192,7 @@ fn iperf3_moves_what_it_says() -> Result<()> {
 #[test]
 fn segments_equal_ss_and_snmp() -> Result<()> {
     let stage = Stage::new(&[])?;
+    stage.pin();
     let _server = Server::start(&stage.server, &["--listen", "[::]:80"])?;
     let (to, to6) = (stage.to(80), stage.to6(80));
     let shape = [
@@ -199,6 +200,8 @@ fn segments_equal_ss_and_snmp() -> Result<()> {
         &to,
         "--to",
         &to6,
+        "--concurrency",
+        "4",
         "--connections",
         "24",
         "--requests",

@@ -60,7 +60,7 @@ fn dropped_syns_are_retransmits_of_the_client() -> Result<()> {
     let metrics = expect_failures(&stage, 80, "timeout", 10.0)?;
     let edge = stage.edge(80);
     let made = Snmp::of(&stage.client)?.get("TcpRetransSegs")? as f64;
-    assert_eq!(made, 20.0, "the kernel's retransmits");
+    assert!(made >= 20.0, "the kernel's retransmits: {made}");
     assert_eq!(edge.sum(&metrics, "syn_retransmits_total", CLIENT), made);
     assert_eq!(edge.sum(&metrics, "syn_retransmits_total", SERVER), 0.0);
     Ok(())
@@ -76,7 +76,9 @@ fn dropped_syn_acks_are_retransmits_of_both() -> Result<()> {
     assert_eq!(report.errors.get("ETIMEDOUT"), Some(&4), "{report:?}");
     let metrics = expect_failures(&stage, 80, "timeout", 4.0)?;
     let edge = stage.edge(80);
-    assert_eq!(edge.sum(&metrics, "syn_retransmits_total", CLIENT), 4.0);
+    let made = Snmp::of(&stage.client)?.get("TcpRetransSegs")? as f64;
+    assert!(made >= 4.0, "the kernel's retransmits: {made}");
+    assert_eq!(edge.sum(&metrics, "syn_retransmits_total", CLIENT), made);
     // The server repeats its SYN-ACKs on its own timer and in answer to repeated SYNs.
     let made = Snmp::of(&stage.server)?.get("TcpRetransSegs")? as f64;
     assert!(made >= 4.0, "the kernel's retransmits: {made}");
@@ -97,15 +99,15 @@ fn the_last_ack_of_handshakes_is_lost() -> Result<()> {
     // Only pure ACKs are dropped: neither SYN nor data.
     let ack = ["INPUT", "-p", "tcp", "--tcp-flags", "ALL", "ACK", "-m", "length", "--length", "52"];
     let rule = Rule::new(&stage.server, &ack, Verdict::Drop)?;
-    let step = ["connect", "--to", &stage.to(80), "--count", "3", "--keep"];
-    let mut process = Process::spawn("connect", &mut command(&stage.client, &step))?;
+    let (open, _) =
+        Client::start(&stage.client, &["--to", &stage.to(80), "--connections", "3", "--requests", "0"])?;
     std::thread::sleep(Duration::from_millis(2500));
     drop(rule);
-    process.line(Duration::from_secs(30))?;
+    open.finish()?;
     let metrics = stage.expect(&stage.edge(80), &[("connections_opened_total", CLIENT, 3.0)])?;
     let made = Snmp::of(&stage.server)?.get("TcpRetransSegs")? as f64;
     let seen = stage.edge(80).sum(&metrics, "synack_retransmits_total", SERVER);
-    assert!(seen >= 3.0 && seen <= made, "{seen} SYN-ACK retransmits, the kernel's {made}");
+    assert!(made >= 3.0 && seen == made, "{seen} SYN-ACK retransmits, the kernel's {made}");
     assert_eq!(failures(&stage.edge(80), &metrics), [], "the client saw its connections established");
     Ok(())
 }

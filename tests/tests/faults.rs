@@ -5,7 +5,7 @@ use flowgauge_tests::delay::SlowLink;
 use flowgauge_tests::netns::Link;
 use flowgauge_tests::prelude::*;
 use flowgauge_tests::process::Process;
-use flowgauge_tests::traffic::{binary, command, run_step};
+use flowgauge_tests::traffic::{binary, run_step};
 use flowgauge_tests::truth::sockets;
 
 fn scene() -> Result<(Link, Host, Host, World)> {
@@ -69,7 +69,8 @@ fn listeners_are_shared_and_handed_over() -> Result<()> {
     let (link, client, server, _world) = scene()?;
     let shared = ["--listen", "0.0.0.0:80", "--reuse-port"];
     let (mut one, mut other) = (Server::start(&server, &shared)?, Server::start(&server, &shared)?);
-    get(&client, &["--to", &link.b.at4(80).to_string(), "--connections", "60"])?;
+    let to = link.b.at4(80).to_string();
+    get(&client, &["--to", &to, "--connections", "60", "--receive", "10"])?;
     let (a, b) = (one.report()?.accepted, other.report()?.accepted);
     assert!(a > 0 && b > 0 && a + b == 60, "{a} and {b}");
 
@@ -88,13 +89,13 @@ fn lost_handshake_acks_make_syn_ack_retransmits() -> Result<()> {
     let _server = Server::start(&server, &["--listen", "0.0.0.0:80"])?;
     let ack = ["INPUT", "-p", "tcp", "--tcp-flags", "ALL", "ACK", "-m", "length", "--length", "52"];
     let rule = flowgauge_tests::faults::Rule::new(&server, &ack, flowgauge_tests::faults::Verdict::Drop)?;
-    let step = ["connect", "--to", &link.b.at4(80).to_string(), "--count", "3"];
-    let mut process = Process::spawn("connect", &mut command(&client, &step))?;
-    process.line(SOON)?;
+    let shape = ["--to", &link.b.at4(80).to_string(), "--connections", "3", "--requests", "0"];
+    let (open, _) = Client::start(&client, &shape)?;
     std::thread::sleep(Duration::from_millis(1500));
     assert!(rule.hits()? >= 3);
     let made = Snmp::of(&server)?.get("TcpRetransSegs")?;
     assert!(made >= 3, "{made} retransmits");
+    open.finish()?;
     Ok(())
 }
 

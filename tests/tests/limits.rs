@@ -37,16 +37,16 @@ fn a_slow_reader_shows_as_receive_window() -> Result<()> {
 
 #[test]
 fn a_small_send_buffer_shows_as_send_buffer() -> Result<()> {
-    let world_stage = Stage::new(&[])?;
-    let far = world_stage.world.host("far")?;
-    let slow = SlowLink::new(&world_stage.world, &far, &world_stage.server, Duration::from_millis(20))?;
-    world_stage.names.write(&[Name::of(&world_stage.server), Name::of(&far)])?;
+    let stage = Stage::new(&[])?;
+    let far = stage.world.host("far")?;
+    let slow = SlowLink::new(&stage.world, &far, &stage.server, Duration::from_millis(20))?;
+    stage.rename(&[Name::of(&stage.server), Name::of(&far)])?;
     // 16 kB on their way at a time over 40 ms of round trip.
-    let _server = Server::start(&world_stage.server, &["--listen", "0.0.0.0:80", "--send-buffer", "16384"])?;
+    let _server = Server::start(&stage.server, &["--listen", "0.0.0.0:80", "--send-buffer", "16384"])?;
     let report = get(&far, &["--to", &slow.b.at4(80).to_string(), "--receive", "1500000"])?;
     assert!(report.seconds > 1.0, "{report:?}");
-    let edge = Edge::between(&far, &world_stage.server, 80);
-    let metrics = world_stage.expect(&edge, &[("connections_closed_total", SERVER, 1.0)])?;
+    let edge = Edge::between(&far, &stage.server, 80);
+    let metrics = stage.expect(&edge, &[("connections_closed_total", SERVER, 1.0)])?;
     let (window, buffer) =
         (limited(&edge, &metrics, "receive_window"), limited(&edge, &metrics, "send_buffer"));
     assert!(

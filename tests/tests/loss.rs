@@ -10,9 +10,11 @@ use flowgauge_tests::truth::{sockets, total};
 /// A stage with a second client that has a link of its own to the same server.
 fn with_bystander() -> Result<(Stage, Host, flowgauge_tests::netns::Link)> {
     let stage = Stage::new(&[])?;
+    stage.pin();
     let bystander = stage.world.host("bystander")?;
+    bystander.pin(0);
     let link = stage.world.link(&bystander, &stage.server)?;
-    stage.names.write(&[Name::of(&stage.client), Name::of(&stage.server), Name::of(&bystander)])?;
+    stage.rename(&[Name::of(&stage.client), Name::of(&stage.server), Name::of(&bystander)])?;
     Ok((stage, bystander, link))
 }
 
@@ -83,8 +85,12 @@ fn five_percent_loss() -> Result<()> {
 #[test]
 fn no_loss_no_retransmits() -> Result<()> {
     let stage = Stage::new(&[])?;
+    stage.pin();
     let _server = Server::start(&stage.server, &["--listen", "0.0.0.0:80"])?;
-    let report = get(&stage.client, &["--to", &stage.to(80), "--connections", "100", "--receive", "300000"])?;
+    let report = get(
+        &stage.client,
+        &["--to", &stage.to(80), "--connections", "100", "--concurrency", "3", "--receive", "300000"],
+    )?;
     assert!(report.errors.is_empty());
     let zero = ("connections_closed_total", SERVER, 100.0);
     let metrics = stage.expect(&stage.edge(80), &[zero, ("connections_closed_total", CLIENT, 100.0)])?;
@@ -100,6 +106,7 @@ fn no_loss_no_retransmits() -> Result<()> {
 #[test]
 fn iperf3_agrees_on_retransmits() -> Result<()> {
     let stage = Stage::new(&[])?;
+    stage.pin();
     let _server = Process::spawn("iperf3 -s", stage.server.command("iperf3").args(["-s", "-p", "5201"]))?;
     std::thread::sleep(Duration::from_millis(500));
     // Only full-sized packets are dropped: iperf3's own control connection, which it does not report, stays whole.
@@ -128,7 +135,7 @@ fn rtt_moves_where_the_delay_is() -> Result<()> {
     let far = stage.world.host("far")?;
     let slow = SlowLink::new(&stage.world, &far, &stage.server, Duration::from_millis(25))?;
     let all = [&stage.client, &stage.server, &bystander, &far].map(Name::of);
-    stage.names.write(&all)?;
+    stage.rename(&all)?;
     let _server = Server::start(&stage.server, &["--listen", "[::]:80"])?;
     let (slow_to, fast_to) = (slow.b.at4(80).to_string(), other_link.b.at4(80).to_string());
     let (slow_edge, fast_edge) =
@@ -155,8 +162,8 @@ fn rtt_moves_where_the_delay_is() -> Result<()> {
         assert!((0.045..0.070).contains(&slow_rtt.mean()), "{side}: mean RTT {}", slow_rtt.mean());
         let fast_rtt = fast_edge.histogram(&after, "rtt_seconds", side);
         assert!(fast_rtt.count >= 20.0, "{fast_rtt:?}");
-        let bucket = fast_rtt.quantile_bucket(0.9).context("no RTT")?;
-        assert!(bucket.1 <= 0.017, "{side}: the other edge's RTT lies in {bucket:?}");
+        let bucket = fast_rtt.quantile_bucket(0.5).context("no RTT")?;
+        assert!(bucket.1 <= 0.017, "{side}: the other edge's median RTT lies in {bucket:?}");
     }
     let connect = slow_edge.histogram(&after, "connect_duration_seconds", CLIENT);
     assert_eq!(connect.count, 20.0);

@@ -109,6 +109,27 @@ fn processes_name_sockets_in_the_root_cgroup() -> Result<()> {
 }
 
 #[test]
+fn both_ends_of_a_local_connection_are_named() -> Result<()> {
+    let (exporter, link, client, _server, _world) = nameless()?;
+    let disguise = Disguise::new()?;
+    let _server = disguise.serve("warehouse", &client, &["--listen", "[::]:7010"])?;
+    let mut received = 0.0;
+    for to in ["127.0.0.1:7010".to_owned(), "[::1]:7010".to_owned(), link.a.at4(7010).to_string()] {
+        let shape = ["--to", &to, "--connections", "5", "--receive", "1000"];
+        received += disguise.get("shopfront", &client, &shape)?.received as f64;
+    }
+    let edge = Edge::named("shopfront", "warehouse", "7010");
+    let sums = [
+        ("received_bytes_total", CLIENT, received),
+        ("sent_bytes_total", SERVER, received),
+        ("connections_closed_total", CLIENT, 15.0),
+        ("connections_closed_total", SERVER, 15.0),
+    ];
+    expect(&exporter, &edge, &sums)?;
+    Ok(())
+}
+
+#[test]
 fn a_process_that_lived_for_one_request_is_named() -> Result<()> {
     let (exporter, link, client, server, _world) = nameless()?;
     let disguise = Disguise::new()?;
@@ -162,7 +183,7 @@ fn two_programs_on_one_port_are_ambiguous() -> Result<()> {
     let mut one_server = disguise.serve("twin-a", &server, &shared)?;
     let mut other_server = disguise.serve("twin-b", &server, &shared)?;
     let to = link.b.at4(7005).to_string();
-    get(&client, &["--to", &to, "--connections", "60"])?;
+    get(&client, &["--to", &to, "--connections", "60", "--receive", "10"])?;
     let (a, b) = (one_server.report()?.accepted, other_server.report()?.accepted);
     assert!(a > 0 && b > 0 && a + b == 60, "{a} and {b} connections");
     let metrics = exporter.wait_for(
@@ -198,7 +219,8 @@ fn two_cgroups_on_one_port_are_told_apart() -> Result<()> {
     let mut command = server.command("sh");
     command.args(["-c", &script]).arg(binary()?).args(shared);
     let mut second = Server::adopt(Process::spawn("twin", &mut command)?)?;
-    get(&client, &["--to", &link.b.at4(7006).to_string(), "--connections", "60"])?;
+    let to = link.b.at4(7006).to_string();
+    get(&client, &["--to", &to, "--connections", "60", "--receive", "10"])?;
     let (a, b) = (first.report()?.accepted as f64, second.report()?.accepted as f64);
     assert!(a > 0.0 && b > 0.0 && a + b == 60.0, "{a} and {b} connections");
     let twin = format!("{}-twin", server.workload);
@@ -258,6 +280,7 @@ fn names_files_name_and_rename() -> Result<()> {
     get(&client, &shape)?;
     exporter.wait_for(opened, &edge("ledger-db"), 10.0, SOON)?;
 
+    // A changed file is found without being told.
     names.write(&[name("ledger-db-2")])?;
     std::thread::sleep(Duration::from_secs(3));
     get(&client, &shape)?;

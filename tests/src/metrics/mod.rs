@@ -96,8 +96,7 @@ impl Metrics {
     pub fn sum(&self, name: &str, selector: &Selector) -> f64 {
         self.samples()
             .filter(|sample| sample.name == name && sample.matches(selector))
-            .map(|sample| sample.value)
-            .sum()
+            .fold(0.0, |sum, sample| sum + sample.value)
     }
 
     /// The sum by the values of one label.

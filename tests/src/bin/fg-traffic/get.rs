@@ -162,6 +162,8 @@ async fn connection(to: SocketAddr, get: &Get, tally: &Tally) -> io::Result<Opti
     }
     socket.set_nonblocking(true)?;
     let mut stream = TcpSocket::from_std_stream(socket.into()).connect(to).await?;
+    // A header must not wait for the other side's delayed acknowledgement of what went before.
+    stream.set_nodelay(true)?;
     tally.report.borrow_mut().connected += 1;
     requests(&mut stream, get, tally).await?;
     if get.pause {

@@ -79,6 +79,9 @@ async fn accept(listener: TcpListener, shared: Shared, read_rate: Option<usize>)
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
+                if let Err(error) = stream.set_nodelay(true) {
+                    note(&shared, &error);
+                }
                 shared.borrow_mut().accepted += 1;
                 spawn_local(connection(stream, Rc::clone(&shared), read_rate));
             }
