@@ -28,13 +28,16 @@ impl Cgroup {
             .context("no cgroup v2 hierarchy is mounted: mount -t cgroup2 none /sys/fs/cgroup/unified")
     }
 
+    /// `cgroup.procs` of the root cgroup, open for writing: what is in there belongs to no service.
+    pub fn root_procs() -> Result<Arc<File>> {
+        open_procs(&Self::root()?)
+    }
+
     /// Makes a cgroup called `name` right below the root.
     pub fn new(name: &str) -> Result<Self> {
         let path = Self::root()?.join(name);
         fs::create_dir(&path).with_context(|| format!("making cgroup {}", path.display()))?;
-        let procs = path.join("cgroup.procs");
-        let opened = File::options().write(true).open(&procs);
-        let procs = Arc::new(opened.with_context(|| format!("opening {}", procs.display()))?);
+        let procs = open_procs(&path)?;
         Ok(Cgroup { path, procs })
     }
 
@@ -47,6 +50,12 @@ impl Cgroup {
     pub fn procs(&self) -> Arc<File> {
         Arc::clone(&self.procs)
     }
+}
+
+fn open_procs(path: &Path) -> Result<Arc<File>> {
+    let procs = path.join("cgroup.procs");
+    let opened = File::options().write(true).open(&procs);
+    Ok(Arc::new(opened.with_context(|| format!("opening {}", procs.display()))?))
 }
 
 impl Drop for Cgroup {

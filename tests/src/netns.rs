@@ -43,7 +43,7 @@ impl World {
         Host::new(name, true)
     }
 
-    /// Adds a host whose processes stay in the root cgroup, as on hosts where nothing uses cgroup v2.
+    /// Adds a host whose processes are in the root cgroup, as on hosts where nothing uses cgroup v2.
     pub fn host_without_cgroup(&self, name: &str) -> Result<Host> {
         Host::new(name, false)
     }
@@ -144,7 +144,9 @@ pub struct Host {
     pub workload: String,
     namespace: String,
     handle: Arc<File>,
-    cgroup: Option<Cgroup>,
+    /// Removed with the host; none for hosts whose processes are in the root cgroup.
+    _cgroup: Option<Cgroup>,
+    cgroup_procs: Arc<File>,
     addresses: RefCell<Vec<IpAddr>>,
     cpu: Cell<Option<usize>>,
 }
@@ -154,12 +156,20 @@ impl Host {
         let workload =
             format!("{PREFIX}{}-{}-{name}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
         let cgroup = with_cgroup.then(|| Cgroup::new(&format!("{workload}.service"))).transpose()?;
+        let cgroup_procs = cgroup.as_ref().map_or_else(Cgroup::root_procs, |cgroup| Ok(cgroup.procs()))?;
         ip(&["netns", "add", &workload])?;
         let namespace = workload.clone();
         let path = Path::new("/run/netns").join(&namespace);
         let handle = Arc::new(File::open(&path).with_context(|| format!("opening {}", path.display()))?);
-        let host =
-            Host { workload, namespace, handle, cgroup, addresses: RefCell::default(), cpu: Cell::default() };
+        let host = Host {
+            workload,
+            namespace,
+            handle,
+            _cgroup: cgroup,
+            cgroup_procs,
+            addresses: RefCell::default(),
+            cpu: Cell::default(),
+        };
         host.ip(&["link", "set", "lo", "up"])?;
         // Packets cross a veth pair through the receiving CPU's backlog of 1,000 packets, and what does not fit is
         // dropped. Small windows keep a few connections' packets below that: without loss made on purpose there is none.
@@ -191,11 +201,6 @@ impl Host {
         self.addresses.borrow().clone()
     }
 
-    /// The cgroup of its processes.
-    pub fn cgroup(&self) -> Option<&Cgroup> {
-        self.cgroup.as_ref()
-    }
-
     /// Keeps all processes started in this host from now on on one CPU. With both ends of a veth pair on the same CPU
     /// no packet overtakes another; otherwise some do, and TCP retransmits what it takes for lost.
     pub fn pin(&self, cpu: usize) {
@@ -205,11 +210,8 @@ impl Host {
     /// A command that will run in this host's namespace and cgroup.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
-        let cgroup_procs = self.cgroup.as_ref().map(Cgroup::procs);
-        sys::place(
-            &mut command,
-            Placement { netns: Some(Arc::clone(&self.handle)), cgroup_procs, cpu: self.cpu.get() },
-        );
+        let (netns, cgroup_procs) = (Some(Arc::clone(&self.handle)), Some(Arc::clone(&self.cgroup_procs)));
+        sys::place(&mut command, Placement { netns, cgroup_procs, cpu: self.cpu.get() });
         command
     }
 

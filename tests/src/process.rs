@@ -19,7 +19,6 @@ const PACKAGE_OF: &[(&str, &str)] = &[
     ("nstat", "iproute2"),
     ("iptables", "iptables"),
     ("ip6tables", "iptables"),
-    ("nft", "nftables"),
     ("nginx", "nginx-light"),
     ("prometheus", "prometheus"),
     ("promtool", "prometheus"),

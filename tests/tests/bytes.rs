@@ -155,6 +155,33 @@ fn bytes_equal_nginx_access_log() -> Result<()> {
 }
 
 #[test]
+fn wrk_and_nginx_agree() -> Result<()> {
+    // One more than asked for: wrk tries the address first.
+    const CONNECTIONS: f64 = 41.0;
+    let stage = Stage::new(&[])?;
+    let nginx = Nginx::start(&stage.server, &["0.0.0.0:80"], &[("page", 3000)], 2)?;
+    let url = format!("http://{}/page", stage.link.b.v4);
+    run(stage.client.command("wrk").args(["-c", "40", "-t", "2", "-d", "3", &url]))?;
+    let edge = stage.edge(80);
+    let closed = [
+        ("connections_opened_total", SERVER, CONNECTIONS),
+        ("connections_closed_total", SERVER, CONNECTIONS),
+        ("connections_closed_total", CLIENT, CONNECTIONS),
+    ];
+    let metrics = stage.expect(&edge, &closed)?;
+    let requests = nginx.requests()?;
+    assert!(requests.len() > 1000, "wrk made {} requests", requests.len());
+    let sent: f64 = requests.iter().map(|request| request.sent).sum();
+    // wrk leaves when its time is up: of each connection the last response may not have been acknowledged.
+    let last = CONNECTIONS * requests[0].sent;
+    let seen = edge.sum(&metrics, "sent_bytes_total", SERVER);
+    assert!(seen <= sent && seen >= sent - last, "{seen} bytes acknowledged of {sent} that nginx sent");
+    let seen = edge.sum(&metrics, "received_bytes_total", CLIENT);
+    assert!(seen <= sent && seen >= sent - last, "{seen} bytes arrived of {sent} that nginx sent");
+    Ok(())
+}
+
+#[test]
 fn iperf3_moves_what_it_says() -> Result<()> {
     let stage = Stage::new(&[])?;
     let _server = Process::spawn("iperf3 -s", stage.server.command("iperf3").args(["-s", "-p", "5201"]))?;

@@ -241,8 +241,6 @@ fn refused(flags: &[&str], variables: &[(&str, &str)]) -> Result<(Option<i32>, S
 
 #[test]
 fn bad_flags_end_it_with_64_and_one_line() -> Result<()> {
-    let file = NamesFile::new(&[])?;
-    file.write_text("names:\n  - cidrs: [10.0.0.0/33]\n    workload: x\n")?;
     let no_file: &[(&str, &str)] = &[];
     for (flags, variables, named) in [
         (vec!["--series.limit=many"], no_file, "--series.limit"),
@@ -257,9 +255,18 @@ fn bad_flags_end_it_with_64_and_one_line() -> Result<()> {
         assert_eq!(code, Some(64), "{flags:?} {variables:?}: {said}");
         assert!(said.contains(named) && said.trim().lines().count() == 1, "{flags:?} {variables:?}: {said}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_bad_names_file_is_refused_at_the_start() -> Result<()> {
+    let file = NamesFile::new(&[])?;
+    file.write_text("names:\n  - cidrs: [10.0.0.0/33]\n    workload: x\n")?;
     let (code, said) = refused(&[&file.flag(), "--web.listen-address=127.0.0.1:0"], &[])?;
-    assert_eq!(code, Some(64), "{said}");
-    assert!(said.contains("names.yaml") && said.contains("10.0.0.0/33"), "{said}");
+    assert_eq!(code, Some(1), "{said}");
+    for part in ["--labels.names-file", "names.yaml:2", "10.0.0.0/33"] {
+        assert!(said.contains(part), "{part} is not in {said}");
+    }
     Ok(())
 }
 

@@ -230,3 +230,22 @@ fn a_series_budget_keeps_totals_exact() -> Result<()> {
     );
     Ok(())
 }
+
+#[test]
+fn idle_edges_leave_and_come_back_with_their_past() -> Result<()> {
+    let stage = Stage::new(&["--series.idle-timeout=2s"])?;
+    let _server = Server::start(&stage.server, &["--listen", "0.0.0.0:80"])?;
+    let shape = ["--to", &stage.to(80), "--connections", "10", "--receive", "5000"];
+    let first = get(&stage.client, &shape)?;
+    let edge = stage.edge(80);
+    let received = "flowgauge_tcp_received_bytes_total";
+    let before = stage.expect(&edge, &[("received_bytes_total", CLIENT, first.received as f64)])?;
+    let selector = edge.selector(CLIENT);
+    let gone = |metrics: &Metrics| metrics.select(received, &selector).count() == 0;
+    let without = stage.exporter.wait_until("no idle edge", &selector, SOON, gone)?;
+    without.ensure_monotone_since(&before, true)?;
+    let second = get(&stage.client, &shape)?;
+    let both = (first.received + second.received) as f64;
+    let after = stage.expect(&edge, &[("received_bytes_total", CLIENT, both)])?;
+    after.ensure_monotone_since(&before, true)
+}
