@@ -74,7 +74,7 @@ impl fmt::Display for Report {
 }
 
 /// Findings carry text of the kernel and of files: whatever it is, it stays one line.
-fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 

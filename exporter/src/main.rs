@@ -42,11 +42,7 @@ fn main() -> ExitCode {
     let flags = match Flags::parse() {
         Ok(flags) => flags,
         Err(Usage::Show(text)) => return print(&text),
-        Err(Usage::Mistake(line)) => {
-            // Nothing else can be told when standard error is closed.
-            let _ = writeln!(std::io::stderr(), "{line}");
-            return ExitCode::from(EXIT_USAGE);
-        }
+        Err(Usage::Mistake(line)) => return mistake(&line),
     };
     match flags.command {
         Some(Command::Docs) => print(&docs::reference()),
@@ -55,13 +51,33 @@ fn main() -> ExitCode {
             print(&report.to_string());
             if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
-        None => match run(&flags) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                error!(error = %format_args!("{error:#}"), "flowgauge cannot run");
-                ExitCode::FAILURE
-            }
+        None => match names_file_mistake(&flags) {
+            Some(line) => mistake(&line),
+            None => start(&flags),
         },
+    }
+}
+
+fn mistake(line: &str) -> ExitCode {
+    // Nothing else can be told when standard error is closed.
+    let _ = writeln!(std::io::stderr(), "{line}");
+    ExitCode::from(EXIT_USAGE)
+}
+
+/// What is wrong with the names file, as a mistake on the command line is told: nothing is started with half of the
+/// operator's names.
+fn names_file_mistake(flags: &Flags) -> Option<String> {
+    let reason = app::check_names_file(flags.names_file()?).err()?;
+    Some(format!("flowgauge: --labels.names-file: {}", check::one_line(&reason)))
+}
+
+fn start(flags: &Flags) -> ExitCode {
+    match run(flags) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!(error = %format_args!("{error:#}"), "flowgauge cannot run");
+            ExitCode::FAILURE
+        }
     }
 }
 

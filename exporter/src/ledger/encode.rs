@@ -71,7 +71,8 @@ impl Writer<'_, '_> {
         powers: RangeInclusive<u32>,
         counts: impl Fn(&Entry) -> (&[u64], u64),
     ) -> fmt::Result {
-        let bounds: Vec<f64> = powers.map(|power| (1u64 << power) as f64 / 1e6).chain([f64::MAX]).collect();
+        let bounds: Vec<f64> =
+            powers.map(|power| (1u64 << power) as f64 / 1e6).chain([f64::INFINITY]).collect();
         let mut buckets: Vec<(f64, u64)> = Vec::with_capacity(bounds.len());
         self.each(family, has, |metric, entry, labels| {
             let (counts, sum_us) = counts(entry);

@@ -114,6 +114,9 @@ fn an_entry_counts_its_series_as_they_are_served() {
         let counted = ledger.series();
         let (collected, _) = Collected::of(ledger);
         assert_eq!(collected.samples().count(), counted, "{observer:?} {with_histograms}: {}", collected.0);
+        let infinite = collected.samples().filter(|line| line.contains("le=\"+Inf\"")).count();
+        let histograms = collected.samples().filter(|line| line.contains("_seconds_count{")).count();
+        assert_eq!(infinite, histograms, "{}", collected.0);
     }
 }
 
