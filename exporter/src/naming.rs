@@ -86,7 +86,7 @@ impl Naming {
 
     /// The owner of an accepted socket: its cgroup is its listener's, its process is that of whoever listens there.
     fn accepting_owner(&self, key: &FlowKey) -> Owner {
-        let listening = self.listeners.at(key.netns, key.port);
+        let listening = self.listeners.accepting(key.netns, key.port, key.cgroup);
         Owner {
             netns: key.netns,
             cgroup: key.cgroup,
@@ -105,8 +105,8 @@ impl Naming {
             }
             Peer::Remote => None,
         };
-        match netns.and_then(|netns| self.listeners.at(netns, key.port)) {
-            Some(listening) => self.resolver.local(listening),
+        match netns.and_then(|netns| self.listeners.dialled(netns, key.port)) {
+            Some(listening) => self.resolver.local(&listening),
             None => self.resolver.remote(remote, Some(key.port)),
         }
     }

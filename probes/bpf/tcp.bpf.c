@@ -302,7 +302,10 @@ static __always_inline void connected(struct tcp_sock *tp)
 	add(&sums->syn_retransmits, tp->total_retrans);
 }
 
-/* A socket that will count no more while its application still holds it, and may reuse it. */
+/*
+ * A socket that will count no more while its application still holds it, and may reuse it. (One
+ * that nobody holds is destroyed next, and tcp_destroy adds it.)
+ */
 static __always_inline void park(struct tcp_sock *tp, u64 address, int old)
 {
 	struct sock *sk = SK(tp);
@@ -312,9 +315,6 @@ static __always_inline void park(struct tcp_sock *tp, u64 address, int old)
 			old == TCP_FIN_WAIT1 || (old == TCP_FIN_WAIT2 && !done));
 	u8 marker = 1;
 
-	/* Destroyed at once after this: tcp_destroy adds it. */
-	if (sk->__sk_common.skc_flags & (1ul << SOCK_DEAD))
-		return;
 	if (bpf_map_update_elem(&parked, &address, &marker, BPF_NOEXIST)) {
 		lost(FG_LOST_PARKED_MAP_FULL);
 		return;
@@ -324,12 +324,18 @@ static __always_inline void park(struct tcp_sock *tp, u64 address, int old)
 	add_closed(tp, aborted, aborted);
 }
 
+/* Nobody holds the socket any more: once closed, it is destroyed at once. */
+static __always_inline bool is_dead(const struct sock *sk)
+{
+	return sk->__sk_common.skc_flags & (1ul << SOCK_DEAD);
+}
+
 /* The few of a connection's state changes that tell something. */
-static __always_inline bool matters(int old, int now)
+static __always_inline bool matters(const struct sock *sk, int old, int now)
 {
 	switch (now) {
 	case TCP_CLOSE:
-		return old != TCP_LISTEN && old != TCP_CLOSE;
+		return old != TCP_LISTEN && old != TCP_CLOSE && !is_dead(sk);
 	case TCP_ESTABLISHED:
 		return old == TCP_SYN_SENT;
 	case TCP_SYN_SENT:
@@ -369,7 +375,7 @@ int BPF_PROG(tcp_state, const struct sock *sk, const int old, const int now)
 {
 	u64 begin;
 
-	if (!matters(old, now))
+	if (!matters(sk, old, now))
 		return 0;
 	begin = cost_begin(FG_TCP_STATE, 64);
 	changed(sk, old, now);

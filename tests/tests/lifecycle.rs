@@ -263,7 +263,8 @@ fn a_bad_names_file_is_refused_at_the_start() -> Result<()> {
     let file = NamesFile::new(&[])?;
     file.write_text("names:\n  - cidrs: [10.0.0.0/33]\n    workload: x\n")?;
     let (code, said) = refused(&[&file.flag(), "--web.listen-address=127.0.0.1:0"], &[])?;
-    assert_eq!(code, Some(1), "{said}");
+    assert_eq!(code, Some(64), "{said}");
+    assert_eq!(said.trim().lines().count(), 1, "{said}");
     for part in ["--labels.names-file", "names.yaml:2", "10.0.0.0/33"] {
         assert!(said.contains(part), "{part} is not in {said}");
     }

@@ -6,7 +6,7 @@ mod programs;
 mod totals;
 mod walk;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
@@ -168,6 +168,8 @@ pub struct Tcp<'o, T> {
     process_reader: BatchReader<types::fg_process, u32>,
     /// The next process id, when the names were read last.
     next_process: u32,
+    /// Handed-on listeners (namespace, port, maker) whose holders were looked for.
+    looked_for: HashSet<(u32, u16, u32), foldhash::fast::RandomState>,
     writing_b: bool,
     last_pass: u64,
     clock: (u64, Instant),
@@ -220,6 +222,7 @@ impl<'o, T: Default> Tcp<'o, T> {
             processes: Processes::default(),
             process_reader: BatchReader::new(),
             next_process: 1,
+            looked_for: HashSet::default(),
             writing_b: false,
             last_pass: 0,
             clock: (0, Instant::now()),

@@ -12,6 +12,17 @@ use crate::skeleton::tcp::types;
 const SYN_SENT: u8 = 2;
 const SYN_RECV: u8 = 3;
 
+/// Handed-on listeners remembered as looked for.
+const LOOKED_FOR: usize = 4096;
+
+/// Service managers by name: `systemd` and its helpers, and a service between fork and exec, which systemd calls
+/// `(name)`.
+fn makes_for_others(process: &str) -> bool {
+    process.starts_with("systemd")
+        || process.starts_with('(')
+        || ["inetd", "xinetd", "launchd"].contains(&process)
+}
+
 /// A table to walk: address of its first bucket, number of the last one.
 pub(super) struct Table {
     established: (u64, u32),
@@ -91,6 +102,27 @@ impl<T: Default> Tcp<'_, T> {
         sink: &mut impl Sink<T>,
         report: &mut PassReport,
     ) -> Result<(), Error> {
+        let mut listeners = self.read_listeners(tables, report)?;
+        if self.are_handed_on(&listeners) {
+            self.find_holders()?;
+            listeners = self.read_listeners(tables, report)?;
+        }
+        let mut counters = Counters::default();
+        for (listener, drops) in &listeners {
+            counters[Counter::ListenDrops] = u64::from(*drops);
+            self.totals.live(&listener.key, &counters, false);
+        }
+        let listeners: Vec<Listener> = listeners.into_iter().map(|(listener, _)| listener).collect();
+        sink.listeners(&listeners, &self.processes);
+        Ok(())
+    }
+
+    /// The listening sockets and what each has dropped.
+    fn read_listeners(
+        &mut self,
+        tables: &[Table],
+        report: &mut PassReport,
+    ) -> Result<Vec<(Listener, u32)>, Error> {
         let mut listeners = Vec::new();
         for table in tables {
             let mut first = 0;
@@ -103,16 +135,28 @@ impl<T: Default> Tcp<'_, T> {
                         self.undecodable += 1;
                         continue;
                     };
-                    let mut counters = Counters::default();
-                    counters[Counter::ListenDrops] = u64::from(record.listen_drops);
-                    self.totals.live(&key, &counters, false);
-                    let types::fg_live { queue_length, queue_limit, .. } = record;
-                    listeners.push(Listener { key, queue_length, queue_limit });
+                    let types::fg_live { queue_length, queue_limit, listen_drops, .. } = record;
+                    listeners.push((Listener { key, queue_length, queue_limit }, listen_drops));
                 }
             }
         }
-        sink.listeners(&listeners, &self.processes);
-        Ok(())
+        Ok(listeners)
+    }
+
+    /// Whether a listener is there that was made by one process for another one (socket activation), and for which
+    /// nobody has looked yet who that is.
+    fn are_handed_on(&mut self, listeners: &[(Listener, u32)]) -> bool {
+        if self.looked_for.len() > LOOKED_FOR {
+            self.looked_for.clear();
+        }
+        let mut found = false;
+        for (Listener { key, .. }, _) in listeners {
+            let maker = self.processes.get(&key.process).map(|process| &*process.name);
+            if maker.is_some_and(makes_for_others) {
+                found |= self.looked_for.insert((key.netns, key.port, key.process));
+            }
+        }
+        found
     }
 
     /// One run of the walk, from a bucket on.
