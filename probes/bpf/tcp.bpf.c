@@ -698,6 +698,9 @@ int tcp_walk(struct bpf_raw_tracepoint_args *ctx)
 	fg_answer.moved = 0;
 	fg_answer.jiffies = now;
 	fg_answer.steps = bpf_loop(32768, step, &walk, 0);
+	/* Out of steps within a chain: the next run begins it again. */
+	if (walk.node)
+		fg_answer.sockets = walk.mark;
 	fg_answer.next = walk.bucket;
 	cost_end(FG_TCP_WALK, begin);
 	return 0;
