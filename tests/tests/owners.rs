@@ -129,7 +129,7 @@ fn prefork_workers_are_their_service() -> Result<()> {
             &url,
         ]))?;
     }
-    let sent: f64 = nginx.requests()?.iter().map(|request| request.sent).sum();
+    let sent: f64 = nginx.requests(20)?.iter().map(|request| request.sent).sum();
     let edge = Edge::named("unknown", "nginx", "7004");
     let metrics = expect(
         &exporter,
