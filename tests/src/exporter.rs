@@ -157,7 +157,9 @@ impl Exporter {
         patience: Duration,
     ) -> Result<Metrics> {
         let wanted = format!("{name}{selector:?} = {expected}");
-        self.wait_until(&wanted, selector, patience, |metrics| metrics.sum(name, selector) == expected)
+        // Everything on that port explains a failure best: who else was it charged to?
+        let port: Vec<_> = selector.iter().copied().filter(|(label, _)| label.ends_with("port")).collect();
+        self.wait_until(&wanted, &port, patience, |metrics| metrics.sum(name, selector) == expected)
     }
 
     /// Scrapes until `condition` holds, at most `patience`; `wanted` and the series that match `selector` explain a

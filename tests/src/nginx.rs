@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
@@ -59,9 +59,9 @@ impl Nginx {
         run(host.command("nginx").args(["-t", "-q", "-c"]).arg(&file))?;
         let process = Process::spawn("nginx", host.command("nginx").arg("-c").arg(&file))?;
         let nginx = Nginx { directory, process };
-        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(10);
         while nginx.worker_count() < workers {
-            ensure!(std::time::Instant::now() < deadline, "nginx has no workers: {}", nginx.process.log());
+            ensure!(Instant::now() < deadline, "nginx has no workers: {}", nginx.process.log());
             std::thread::sleep(Duration::from_millis(10));
         }
         Ok(nginx)
@@ -89,11 +89,19 @@ impl Nginx {
         self.directory.path().join("files/put").join(name)
     }
 
-    /// The access log so far.
-    pub fn requests(&self) -> Result<Vec<Request>> {
+    /// The access log, as soon as it has this many lines: a request is logged a moment after its answer was sent.
+    pub fn requests(&self, at_least: usize) -> Result<Vec<Request>> {
         let path = self.directory.path().join("access.log");
-        let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-        text.lines().map(|line| request(line).with_context(|| format!("access log line {line:?}"))).collect()
+        let deadline = Instant::now() + Duration::from_secs(5);
+        loop {
+            let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+            if text.lines().count() >= at_least && text.ends_with('\n') {
+                let parse = |line| request(line).with_context(|| format!("access log line {line:?}"));
+                return text.lines().map(parse).collect();
+            }
+            ensure!(Instant::now() < deadline, "{} lines in the access log:\n{text}", text.lines().count());
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 

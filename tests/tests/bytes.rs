@@ -132,7 +132,7 @@ fn bytes_equal_nginx_access_log() -> Result<()> {
         let status = client.wait(Duration::from_secs(120))?;
         assert!(status.success(), "{status}: {}", client.log());
     }
-    let requests = nginx.requests()?;
+    let requests = nginx.requests(3 * 50 * 12)?;
     assert_eq!(requests.len(), 3 * 50 * 12);
     let sent: f64 = requests.iter().map(|request| request.sent).sum();
     let received: f64 = requests.iter().map(|request| request.received).sum();
@@ -169,7 +169,7 @@ fn wrk_and_nginx_agree() -> Result<()> {
         ("connections_closed_total", CLIENT, CONNECTIONS),
     ];
     let metrics = stage.expect(&edge, &closed)?;
-    let requests = nginx.requests()?;
+    let requests = nginx.requests(1000)?;
     assert!(requests.len() > 1000, "wrk made {} requests", requests.len());
     let sent: f64 = requests.iter().map(|request| request.sent).sum();
     // wrk leaves when its time is up: of each connection the last response may not have been acknowledged.

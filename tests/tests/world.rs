@@ -226,7 +226,7 @@ fn nginx_logs_every_byte() -> Result<()> {
         link.b.v4
     );
     run(client.command("sh").args(["-c", &script]))?;
-    let requests = nginx.requests()?;
+    let requests = nginx.requests(2)?;
     assert_eq!(requests.len(), 2, "{requests:?}");
     assert!(requests[0].sent > 100_000.0 && requests[0].sent < 101_000.0, "{requests:?}");
     assert!(requests[1].received > 70_000.0 && requests[1].received < 71_000.0, "{requests:?}");
