@@ -116,14 +116,17 @@ fn start_tcp(
     })
 }
 
-/// `net.ipv4.ip_local_port_range`; the kernel's default where it cannot be read.
+/// `net.ipv4.ip_local_port_range`, as far as it is above the well-known and registered ports that hosts use for services
+/// whatever the range says: nodes with `1024 65535` must name an edge as their peers do.
 fn dynamic_ports(procfs: &Path) -> std::ops::RangeInclusive<u16> {
+    const KERNEL_DEFAULT: (u16, u16) = (32768, 60999);
     let text = std::fs::read_to_string(procfs.join("sys/net/ipv4/ip_local_port_range")).unwrap_or_default();
     let mut ports = text.split_whitespace().map(str::parse);
-    match (ports.next(), ports.next()) {
-        (Some(Ok(first)), Some(Ok(last))) => first..=last,
-        _ => 32768..=60999,
-    }
+    let (first, last) = match (ports.next(), ports.next()) {
+        (Some(Ok(first)), Some(Ok(last))) => (first, last),
+        _ => KERNEL_DEFAULT,
+    };
+    KERNEL_DEFAULT.0.max(first)..=last
 }
 
 const fn probe_hierarchy(hierarchy: ProcessHierarchy) -> tcp::ProcessHierarchy {

@@ -60,7 +60,7 @@ impl Naming {
     }
 
     /// Names both ends of a connection.
-    pub fn edge(&self, key: &FlowKey, processes: &Processes) -> Edge {
+    pub fn edge(&mut self, key: &FlowKey, processes: &Processes) -> Edge {
         let server_port = self.ports.label(key.port);
         match key.role {
             Role::Client => Edge {
@@ -84,19 +84,24 @@ impl Naming {
         (identity, self.ports.label(key.port))
     }
 
+    /// Names whoever listens on a port in a cgroup.
+    pub fn accepting(&mut self, key: &FlowKey) -> (Identity, Arc<str>) {
+        let owner = self.accepting_owner(key);
+        (self.resolver.local(&owner), self.ports.label(key.port))
+    }
+
     /// The owner of an accepted socket: its cgroup is its listener's, its process is that of whoever listens there.
-    fn accepting_owner(&self, key: &FlowKey) -> Owner {
-        let listening = self.listeners.accepting(key.netns, key.port, key.cgroup);
-        Owner {
-            netns: key.netns,
-            cgroup: key.cgroup,
-            process: listening.and_then(|listener| listener.process.clone()),
-            ambiguous: listening.is_some_and(|listener| listener.ambiguous),
-        }
+    fn accepting_owner(&mut self, key: &FlowKey) -> Owner {
+        // Within a host both ends have the same address, but for loopback, where a client may choose another one.
+        let address = Some(key.remote())
+            .filter(|address| key.role == Role::Server && key.peer != Peer::Remote && !address.is_loopback());
+        let listening = self.listeners.accepting(key.netns, key.port, key.cgroup, address);
+        let (process, ambiguous) = listening.map_or((None, false), |owner| (owner.process, owner.ambiguous));
+        Owner { netns: key.netns, cgroup: key.cgroup, process, ambiguous }
     }
 
     /// The end that a client dialled: a listener on this host, or an address.
-    fn server_of(&self, key: &FlowKey) -> Identity {
+    fn server_of(&mut self, key: &FlowKey) -> Identity {
         let remote = key.remote();
         let netns = match key.peer {
             Peer::Local | Peer::Known { .. } => Some(key.netns),
@@ -105,7 +110,7 @@ impl Naming {
             }
             Peer::Remote => None,
         };
-        match netns.and_then(|netns| self.listeners.dialled(netns, key.port)) {
+        match netns.and_then(|netns| self.listeners.dialled(netns, key.port, remote)) {
             Some(listening) => self.resolver.local(&listening),
             None => self.resolver.remote(remote, Some(key.port)),
         }

@@ -49,6 +49,9 @@ impl Sink<Place> for Post<'_> {
     fn listeners(&mut self, listeners: &[Listener], processes: &Processes) {
         self.naming.set_listeners(listeners, processes);
         self.generation = self.naming.generation();
+    }
+
+    fn accept_queues(&mut self, listeners: &[Listener], processes: &Processes) {
         for listener in listeners {
             let (owner, port) = self.naming.listener(&listener.key, processes);
             let entry = self.ledger.listener([owner.namespace, owner.workload, port]);
@@ -68,7 +71,7 @@ impl Sink<Place> for Post<'_> {
     ) {
         if key.role == Role::Listener {
             if growth[Counter::ListenDrops] > 0 {
-                let (owner, port) = self.naming.listener(key, processes);
+                let (owner, port) = self.naming.accepting(key);
                 let entry = self.ledger.listener([owner.namespace, owner.workload, port]);
                 entry.drops += growth[Counter::ListenDrops];
             }

@@ -30,6 +30,7 @@ enum fg_lost_reason {
 	FG_LOST_PROCESS_NAMES_FULL, /* too many different processes */
 	FG_LOST_LIVE_SOCKETS,	    /* a hash chain longer than a run can report */
 	FG_LOST_TABLES,		    /* more socket tables than a run can report */
+	FG_LOST_LOCAL_OWNERS_FULL,  /* the client of a connection within this host was not kept */
 	FG_LOST_REASONS,
 };
 

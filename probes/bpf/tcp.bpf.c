@@ -219,8 +219,8 @@ static __always_inline void forget_process(const struct sock *sk, struct tcp_soc
 {
 	u64 address = (u64)sk;
 
-	if (wants_process(cgroup_of(tp, true)) && !is_accepted(tp, true))
-		bpf_map_delete_elem(&sock_process, &address);
+	if (wants_process(cgroup_of(tp, true)) && !bpf_map_delete_elem(&sock_process, &address))
+		__sync_fetch_and_sub(&fg_sock_processes, 1);
 }
 
 static __always_inline void destroyed(struct sock *sk)
@@ -239,17 +239,18 @@ static __always_inline void destroyed(struct sock *sk)
 		struct fg_sums *sums;
 
 		key_of(&key, tp, true);
-		__builtin_memset(key.remote, 0, sizeof(key.remote));
+		own_address(key.remote, tp, true);
 		key.role = FG_LISTENER;
 		key.port = bpf_ntohs(tp->inet_conn.icsk_inet.inet_sport);
 		key.peer = FG_PEER_REMOTE;
-		if (wants_process(key.cgroup))
-			key.process = process_of(sk);
 		sums = sums_of(&key);
 		if (sums)
 			add(&sums->listen_drops, sk->sk_drops.counter);
 	}
-	forget_process(sk, tp);
+	if (is_accepted(tp, true))
+		forget_local_owner(tp);
+	else
+		forget_process(sk, tp);
 }
 
 /* The end of every TCP socket. Runs with softirqs off, so never inside itself. */
@@ -286,13 +287,8 @@ static __always_inline void connected(struct tcp_sock *tp)
 
 	key_of(&key, tp, true);
 	own(&key, tp, true);
-	if (key.peer == FG_PEER_LOCAL) {
-		struct local_owner owner = {.cgroup = key.cgroup, .process = key.process};
-		struct local_end end;
-
-		local_end_of(&end, tp, &key, true);
-		bpf_map_update_elem(&local_owners, &end, &owner, BPF_ANY);
-	}
+	if (key.peer == FG_PEER_LOCAL)
+		note_local_owner(tp, &key);
 	sums = sums_of(&key);
 	if (!sums)
 		return;
@@ -450,6 +446,10 @@ int tcp_holders(struct bpf_iter__task_file *ctx)
 	known = process_of(sk);
 	if (known == id)
 		return 0;
+	/* A client's process is part of its key, and stays what it was when the key was first used.
+	 */
+	if (sk->__sk_common.skc_state != TCP_LISTEN && !fg_baseline)
+		return 0;
 	/* Handed on by the first process (socket activation): whoever else holds it serves it. */
 	if (known && task->tgid == 1)
 		return 0;
@@ -516,6 +516,7 @@ static __always_inline void see_listener(struct fg_live *out, struct tcp_sock *t
 	key->netns = net ? READ(typed, net, ns.inum) : 0;
 	key->role = FG_LISTENER;
 	key->port = COMMON(typed, tp, skc_num);
+	own_address(key->remote, tp, typed);
 	if (wants_process(key->cgroup))
 		key->process = process_of(tp);
 	out->listen_drops = READ(typed, tp, inet_conn.icsk_inet.sk.sk_drops.counter);

@@ -38,8 +38,14 @@ struct {
 	__type(value, u32);
 } sock_process SEC(".maps");
 
-/* A client's end of a connection within this host, by which the server's end finds its owner. */
-struct local_end {
+/*
+ * A connection within this host, by which the server's end finds the client's owner. Noted when the
+ * client's end is established, forgotten when the server's end is destroyed. Not an LRU: the owner
+ * is part of the server's key, and a key that changes while its socket lives would count it twice.
+ */
+struct local_pair {
+	u8 client[16];
+	u8 server[16];
 	u32 netns;
 	u16 client_port;
 	u16 server_port;
@@ -48,15 +54,20 @@ struct local_end {
 struct local_owner {
 	u64 cgroup;
 	u32 process;
-	u32 pad;
+	u32 pass; /* in which a walk saw the server's end, or which followed the start */
 };
 
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 16384);
-	__type(key, struct local_end);
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct local_pair);
 	__type(value, struct local_owner);
 } local_owners SEC(".maps");
+
+u32 fg_pass;	       /* counted by user space */
+u64 fg_local_owners;   /* entries */
+u64 fg_sock_processes; /* entries */
 
 static __always_inline void lost(enum fg_lost_reason reason)
 {
@@ -117,7 +128,11 @@ static __always_inline void note_process(const struct sock *sk, struct task_stru
 	u64 address = (u64)sk;
 	u32 id = intern_process(task);
 
-	if (id && bpf_map_update_elem(&sock_process, &address, &id, BPF_ANY))
+	if (!id)
+		return;
+	if (!bpf_map_update_elem(&sock_process, &address, &id, BPF_NOEXIST))
+		__sync_fetch_and_add(&fg_sock_processes, 1);
+	else if (bpf_map_update_elem(&sock_process, &address, &id, BPF_EXIST))
 		lost(FG_LOST_PROCESS_MAP_FULL);
 }
 
@@ -129,15 +144,48 @@ static __always_inline u32 process_of(const void *sk)
 	return id ? *id : 0;
 }
 
-static __always_inline void local_end_of(struct local_end *end, struct tcp_sock *tp,
-					 const struct fg_key *key, bool typed)
+static __always_inline void pair_of(struct local_pair *pair, struct tcp_sock *tp,
+				    const struct fg_key *key, bool typed)
 {
 	u16 sport = bpf_ntohs(READ(typed, tp, inet_conn.icsk_inet.inet_sport));
 	u16 dport = bpf_ntohs(COMMON(typed, tp, skc_dport));
+	bool server = key->role == FG_SERVER;
 
-	end->netns = key->netns;
-	end->client_port = key->role == FG_SERVER ? dport : sport;
-	end->server_port = key->role == FG_SERVER ? sport : dport;
+	own_address(server ? pair->server : pair->client, tp, typed);
+	__builtin_memcpy(server ? pair->client : pair->server, key->remote, sizeof(key->remote));
+	pair->netns = key->netns;
+	pair->client_port = server ? dport : sport;
+	pair->server_port = server ? sport : dport;
+}
+
+static __always_inline void note_local_owner(struct tcp_sock *tp, const struct fg_key *key)
+{
+	struct local_owner owner = {
+		.cgroup = key->cgroup,
+		.process = key->process,
+		.pass = fg_pass,
+	};
+	struct local_pair pair;
+
+	pair_of(&pair, tp, key, true);
+	if (!bpf_map_update_elem(&local_owners, &pair, &owner, BPF_NOEXIST))
+		__sync_fetch_and_add(&fg_local_owners, 1);
+	else if (bpf_map_update_elem(&local_owners, &pair, &owner, BPF_EXIST))
+		lost(FG_LOST_LOCAL_OWNERS_FULL);
+}
+
+/* The server's end is destroyed: nobody asks any more. */
+static __always_inline void forget_local_owner(struct tcp_sock *tp)
+{
+	struct fg_key key = {};
+	struct local_pair pair;
+
+	key_of(&key, tp, true);
+	if (key.peer != FG_PEER_LOCAL)
+		return;
+	pair_of(&pair, tp, &key, true);
+	if (!bpf_map_delete_elem(&local_owners, &pair))
+		__sync_fetch_and_sub(&fg_local_owners, 1);
 }
 
 /* Completes a key with what only the maps know. */
@@ -147,12 +195,13 @@ static __always_inline void own(struct fg_key *key, struct tcp_sock *tp, bool ty
 		if (wants_process(key->cgroup))
 			key->process = process_of(tp);
 	} else if (key->peer == FG_PEER_LOCAL) {
-		struct local_end end;
+		struct local_pair pair;
 		struct local_owner *owner;
 
-		local_end_of(&end, tp, key, typed);
-		owner = bpf_map_lookup_elem(&local_owners, &end);
+		pair_of(&pair, tp, key, typed);
+		owner = bpf_map_lookup_elem(&local_owners, &pair);
 		if (owner) {
+			owner->pass = fg_pass;
 			key->peer = FG_PEER_KNOWN;
 			key->peer_cgroup = owner->cgroup;
 			key->peer_process = owner->process;

@@ -63,6 +63,18 @@ static __always_inline bool is_loopback(u32 v4)
 	return (v4 & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
 }
 
+/* The socket's own address, as keys hold addresses. */
+static __always_inline void own_address(u8 *address, struct tcp_sock *tp, bool typed)
+{
+	if (COMMON(typed, tp, skc_family) == AF_INET6) {
+		struct in6_addr own = COMMON(typed, tp, skc_v6_rcv_saddr);
+
+		__builtin_memcpy(address, own.in6_u.u6_addr8, sizeof(own));
+	} else {
+		mapped(address, COMMON(typed, tp, skc_rcv_saddr));
+	}
+}
+
 /* Fills the key but for the processes, which are looked up by the caller. */
 static __always_inline void key_of(struct fg_key *key, struct tcp_sock *tp, bool typed)
 {

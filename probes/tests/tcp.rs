@@ -33,6 +33,7 @@ impl Sink<()> for Seen {
         self.processes = processes.clone();
         self.connections.clear();
     }
+    fn accept_queues(&mut self, _: &[Listener], _: &Processes) {}
     fn growth(&mut self, key: &FlowKey, (): &mut (), growth: &Counters, connections: u32, _: &Processes) {
         self.growth.entry(*key).or_default().add(growth);
         self.connections.insert(*key, connections);
@@ -95,7 +96,7 @@ fn with_facts(facts: Facts, test: impl FnOnce(&mut Tcp<'_, ()>, &mut Seen)) {
     let mut probe = Tcp::load(&mut storage, &facts, &options()).expect("the probe loads (needs root)");
     test(&mut probe, &mut Seen::default());
     let health = probe.health();
-    assert_eq!(health.lost, [0; 6]);
+    assert_eq!(health.lost, [0; 7]);
     assert_eq!(health.undecodable, 0);
 }
 
@@ -329,5 +330,49 @@ fn rtt_is_sampled_while_data_moves() {
         server.read_exact(&mut [0; 9]).unwrap();
         probe.pass(seen).unwrap();
         assert_eq!(of(seen), before + 1, "it moved");
+    });
+}
+
+#[test]
+fn a_local_connection_keeps_its_key_among_many_others() {
+    with_probe(|probe, seen| {
+        let (listener, port) = listen(Ipv4Addr::LOCALHOST);
+        let open = connection(&listener, 3_000, 200);
+        settle();
+        probe.pass(seen).unwrap();
+        for _ in 0..20_000 {
+            let (client, server) = connection(&listener, 1, 1);
+            drop(client);
+            drop(server);
+        }
+        settle();
+        probe.pass(seen).unwrap();
+        probe.pass(seen).unwrap();
+        assert_eq!(seen.total(Role::Server, port, Counter::Opened), 20_001);
+        assert_eq!(seen.total(Role::Server, port, Counter::ReceivedBytes), 3_000 + 20_000);
+        assert_eq!(seen.total(Role::Client, port, Counter::ReceivedBytes), 200 + 20_000);
+        let kept = |probe: &Tcp<'_, ()>| {
+            probe.health().maps.iter().find(|used| used.map == "local_owners").map(|used| used.entries)
+        };
+        assert!(kept(probe).unwrap() < 100, "closed connections are forgotten: {:?}", probe.health().maps);
+        close_in_order(open);
+    });
+}
+
+#[test]
+fn one_port_on_two_addresses_has_two_listeners() {
+    with_probe(|probe, seen| {
+        let (one, port) = listen(Ipv4Addr::LOCALHOST);
+        let two = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 2), port)).unwrap();
+        probe.pass(seen).unwrap();
+        let mut addresses: Vec<_> = seen
+            .listeners
+            .iter()
+            .filter(|l| l.key.port == port)
+            .map(|l| l.key.remote().to_string())
+            .collect();
+        addresses.sort();
+        assert_eq!(addresses, ["127.0.0.1", "127.0.0.2"]);
+        drop((one, two));
     });
 }

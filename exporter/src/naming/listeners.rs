@@ -1,88 +1,130 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Who listens where on this host.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 
 use flowgauge_labels::{Owner, Process};
 use flowgauge_probes::FlowKey;
 use flowgauge_probes::tcp::{Listener, Processes};
 use foldhash::fast::RandomState;
 
-/// Passes for which a listener that has gone still names its connections.
-const REMEMBERED_PASSES: u32 = 40;
+/// Updates, two a pass, for which a listener that has gone still names its connections.
+const REMEMBERED_UPDATES: u32 = 80;
 
 /// Listeners remembered at most; those that have gone go first.
 const REMEMBERED: usize = 16_384;
 
+/// Ports that somebody asked for, remembered at most.
+const ASKED: usize = 65_536;
+
 struct Entry {
+    /// The address listened on; unspecified for all.
+    address: IpAddr,
     owner: Owner,
-    /// The pass that saw it last.
-    pass: u32,
+    /// The update that saw it last.
+    update: u32,
 }
 
-/// By namespace and port, one entry for each cgroup that listens there: an accepted socket has its listener's cgroup, and
-/// is told apart by it. Different programs in one cgroup are ambiguous: the kernel does not tell which of them accepted
-/// a connection.
+impl Entry {
+    fn serves(&self, address: IpAddr) -> bool {
+        self.address == address || self.address.is_unspecified()
+    }
+}
+
+/// By namespace and port, an entry for each address and cgroup that listens there. An accepted socket has its listener's
+/// cgroup, and is told apart by it; whoever dials is told apart by the address. Different programs in one cgroup and on
+/// one address are ambiguous: the kernel does not tell which of them accepted a connection.
 #[derive(Default)]
 pub struct Listeners {
     by_port: HashMap<(u32, u16), Vec<Entry>, RandomState>,
-    pass: u32,
+    /// What was asked for: only a change there makes an earlier answer untrue.
+    asked: HashSet<(u32, u16), RandomState>,
+    update: u32,
     generation: u64,
 }
 
 impl Listeners {
-    /// Grows when an owner changed or a new one appeared.
+    /// Grows when an earlier answer may be another one now.
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// Who accepted a connection on a port of a namespace: whoever listens there in the socket's cgroup.
-    pub fn accepting(&self, netns: u32, port: u16, cgroup: u64) -> Option<&Owner> {
-        let entries = self.by_port.get(&(netns, port))?;
-        entries.iter().map(|entry| &entry.owner).find(|owner| owner.cgroup == cgroup)
+    /// Who accepted a connection on a port of a namespace: whoever listens there in the socket's cgroup. `address` is
+    /// the socket's own one, where it is known.
+    pub fn accepting(
+        &mut self,
+        netns: u32,
+        port: u16,
+        cgroup: u64,
+        address: Option<IpAddr>,
+    ) -> Option<Owner> {
+        self.find(netns, port, |entry| {
+            entry.owner.cgroup == cgroup && address.is_none_or(|address| entry.serves(address))
+        })
     }
 
-    /// Who listens on a port of a namespace, or did until lately, as seen by somebody who dials it.
-    pub fn dialled(&self, netns: u32, port: u16) -> Option<Owner> {
-        let entries = self.by_port.get(&(netns, port))?;
-        let newest = entries.iter().map(|entry| entry.pass).max()?;
-        let mut owners = entries.iter().filter(|entry| entry.pass == newest).map(|entry| &entry.owner);
-        let first = owners.next()?;
-        match owners.next() {
-            None => Some(first.clone()),
-            Some(_) => Some(Owner { netns, cgroup: 0, process: None, ambiguous: true }),
+    /// Who listens on a port of a namespace, or did until lately, as seen by somebody who dials this address.
+    pub fn dialled(&mut self, netns: u32, port: u16, address: IpAddr) -> Option<Owner> {
+        self.find(netns, port, |entry| entry.serves(address))
+    }
+
+    fn find(&mut self, netns: u32, port: u16, matches: impl Fn(&Entry) -> bool) -> Option<Owner> {
+        if self.asked.len() >= ASKED {
+            self.asked.clear();
+            self.generation += 1;
         }
+        self.asked.insert((netns, port));
+        let entries = self.by_port.get(&(netns, port))?;
+        let found: Vec<&Entry> = entries.iter().filter(|entry| matches(entry)).collect();
+        // Those that listen now, not those that did; of those, the one that listens on this very address.
+        let newest = found.iter().map(|entry| entry.update).max()?;
+        let exact = found.iter().any(|entry| entry.update == newest && !entry.address.is_unspecified());
+        let mut owners = found
+            .iter()
+            .filter(|entry| entry.update == newest && entry.address.is_unspecified() != exact)
+            .map(|entry| &entry.owner);
+        let first = owners.next()?.clone();
+        let same = |owner: &Owner| owner.cgroup == first.cgroup && owner.process == first.process;
+        if owners.all(same) {
+            return Some(first);
+        }
+        Some(Owner { netns, cgroup: 0, process: None, ambiguous: true })
     }
 
     /// Takes the listening sockets that exist now.
     pub fn update(&mut self, listeners: &[Listener], processes: &Processes) {
-        self.pass = self.pass.wrapping_add(1);
-        let mut now: HashMap<(u32, u16, u64), Owner, RandomState> = HashMap::default();
+        self.update = self.update.wrapping_add(1);
+        let mut now: HashMap<(u32, u16, IpAddr, u64), Owner, RandomState> = HashMap::default();
         for listener in listeners {
             let owner = owner_of(&listener.key, processes);
-            now.entry((owner.netns, listener.key.port, owner.cgroup))
-                .and_modify(|first| first.ambiguous |= first.process != owner.process)
+            now.entry((owner.netns, listener.key.port, listener.key.remote(), owner.cgroup))
+                .and_modify(|first| {
+                    first.ambiguous |= first.process != owner.process;
+                    if first.ambiguous {
+                        first.process = None;
+                    }
+                })
                 .or_insert(owner);
         }
-        let pass = self.pass;
-        for ((netns, port, cgroup), owner) in now {
+        let update = self.update;
+        for ((netns, port, address, cgroup), owner) in now {
+            let asked = self.asked.contains(&(netns, port));
             let entries = self.by_port.entry((netns, port)).or_default();
-            match entries.iter_mut().find(|entry| entry.owner.cgroup == cgroup) {
-                Some(entry) => {
-                    self.generation += u64::from(entry.owner != owner);
-                    *entry = Entry { owner, pass };
-                }
-                None => {
-                    self.generation += 1;
-                    entries.push(Entry { owner, pass });
-                }
+            let known =
+                entries.iter_mut().find(|entry| entry.address == address && entry.owner.cgroup == cgroup);
+            let changed = known.as_ref().is_none_or(|entry| entry.owner != owner);
+            self.generation += u64::from(changed && asked);
+            match known {
+                Some(entry) => *entry = Entry { address, owner, update },
+                None => entries.push(Entry { address, owner, update }),
             }
         }
         let crowded = self.by_port.len() > REMEMBERED;
         self.by_port.retain(|_, entries| {
             entries.retain(|entry| {
-                let age = pass.wrapping_sub(entry.pass);
-                age == 0 || (age < REMEMBERED_PASSES && !crowded)
+                let age = update.wrapping_sub(entry.update);
+                age == 0 || (age < REMEMBERED_UPDATES && !crowded)
             });
             !entries.is_empty()
         });

@@ -75,9 +75,18 @@ impl Hash for FlowKey {
 }
 
 impl FlowKey {
-    /// The other end's address; IPv4-mapped ones as IPv4.
+    /// The other end's address, a listener's own one; IPv4-mapped ones as IPv4.
     pub fn remote(&self) -> IpAddr {
         Ipv6Addr::from(self.remote).to_canonical()
+    }
+
+    /// What a listener's counters are added up by: its namespace, cgroup and port. Its address and process may be
+    /// another's while the sums go on.
+    pub(super) fn without_holder(&self) -> FlowKey {
+        match self.role {
+            Role::Listener => FlowKey { remote: [0; 16], process: 0, ..*self },
+            Role::Client | Role::Server => *self,
+        }
     }
 
     /// Decodes the kernel's form. None when a field has no known value.

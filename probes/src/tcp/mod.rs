@@ -2,6 +2,7 @@
 //! TCP: what the kernel's sockets count themselves, by flow key (`bpf/tcp.bpf.c`).
 
 mod key;
+mod local_owners;
 mod programs;
 mod totals;
 mod walk;
@@ -32,13 +33,14 @@ pub const FAILURES: [&str; 7] =
     ["refused", "timeout", "host_unreachable", "net_unreachable", "reset", "abandoned", "other"];
 
 /// Why something was not counted, in the order of [`Health::lost`].
-pub const LOST_REASONS: [&str; 6] = [
+pub const LOST_REASONS: [&str; 7] = [
     "flow_map_full",
     "parked_map_full",
     "process_map_full",
     "process_names_full",
     "live_sockets",
     "socket_tables",
+    "local_owners_full",
 ];
 
 /// Upper bounds of the RTT histogram, as powers of two of a microsecond: 64 µs to 4.2 s.
@@ -101,8 +103,11 @@ pub struct Listener {
 
 /// Takes what the probe hands out. `T` is kept with each key from one pass to the next.
 pub trait Sink<T> {
-    /// All listening sockets and the processes known; comes first in a pass.
+    /// All listening sockets, to name those by whom connections were accepted: at the begin of a pass, and again before
+    /// what grew is reported, for those that came meanwhile.
     fn listeners(&mut self, listeners: &[Listener], processes: &Processes);
+    /// The state of all accept queues; once in a pass.
+    fn accept_queues(&mut self, listeners: &[Listener], processes: &Processes);
     /// How much the counters of a key grew, and its connections open now.
     fn growth(
         &mut self,
@@ -166,6 +171,7 @@ pub struct Tcp<'o, T> {
     totals: Totals<T>,
     processes: Processes,
     process_reader: BatchReader<types::fg_process, u32>,
+    owner_reader: BatchReader<types::local_pair, types::local_owner>,
     /// The next process id, when the names were read last.
     next_process: u32,
     /// Handed-on listeners (namespace, port, maker) whose holders were looked for.
@@ -186,6 +192,10 @@ unsafe impl Plain for types::fg_sums {}
 unsafe impl Plain for types::fg_live {}
 // SAFETY: as above.
 unsafe impl Plain for types::fg_process {}
+// SAFETY: as above.
+unsafe impl Plain for types::local_pair {}
+// SAFETY: as above.
+unsafe impl Plain for types::local_owner {}
 // SAFETY: an integer.
 unsafe impl Plain for u32 {}
 
@@ -221,6 +231,7 @@ impl<'o, T: Default> Tcp<'o, T> {
             totals: Totals::new(),
             processes: Processes::default(),
             process_reader: BatchReader::new(),
+            owner_reader: BatchReader::new(),
             next_process: 1,
             looked_for: HashSet::default(),
             writing_b: false,
@@ -277,12 +288,12 @@ impl<'o, T: Default> Tcp<'o, T> {
     /// # Errors
     /// When the kernel refuses to swap or read the map; what it holds is kept for the next time.
     pub fn drain_closed(&mut self, sink: &mut impl Sink<T>) -> Result<u64, Error> {
-        self.learn_processes()?;
         self.swap_flow_maps()?;
+        self.learn_processes()?;
         let full = if self.writing_b { &self.skeleton.maps.flows_a } else { &self.skeleton.maps.flows_b };
         let (totals, processes, undecodable) = (&mut self.totals, &self.processes, &mut self.undecodable);
         let taken = self.closed.take_all(full.as_fd(), "flows", |raw, sums| {
-            let Some(key) = FlowKey::decode(raw) else {
+            let Some(key) = FlowKey::decode(raw).map(|key| key.without_holder()) else {
                 *undecodable += 1;
                 return;
             };
@@ -302,10 +313,17 @@ impl<'o, T: Default> Tcp<'o, T> {
         self.learn_processes()?;
         let mut report = PassReport::default();
         self.totals.begin();
-        self.walk_listeners(&tables, sink, &mut report)?;
+        self.count_pass();
+        let listeners = self.find_listeners(&tables, &mut report)?;
+        sink.listeners(&listeners, &self.processes);
         // Closed before live: a socket that dies in between is missed for one pass, never doubled.
         report.closed_keys = self.drain_closed(sink)?;
         self.walk_established(&tables, Some(sink), &mut report)?;
+        self.sweep_local_owners()?;
+        let listeners = self.walk_listeners(&tables, &mut report)?;
+        self.learn_processes()?;
+        sink.listeners(&listeners, &self.processes);
+        sink.accept_queues(&listeners, &self.processes);
         let processes = &self.processes;
         self.totals
             .finish(|key, tag, growth, connections| sink.growth(key, tag, growth, connections, processes));
@@ -318,7 +336,7 @@ impl<'o, T: Default> Tcp<'o, T> {
         let mut report = PassReport::default();
         self.totals.begin();
         self.walk_established(&tables, None::<&mut Discard>, &mut report)?;
-        self.walk_listeners(&tables, &mut Discard, &mut report)?;
+        self.walk_listeners(&tables, &mut report)?;
         self.totals.set_baseline();
         if let Some(data) = self.skeleton.maps.data_data.as_deref_mut() {
             data.fg_baseline = 0;
@@ -326,13 +344,10 @@ impl<'o, T: Default> Tcp<'o, T> {
         Ok(())
     }
 
-    /// Looks for the processes behind sockets whose cgroup tells nothing and whose opening was not
-    /// seen: those older than the probe, and listeners handed on by systemd. Costs a microsecond for
-    /// each open file of the host.
-    ///
-    /// # Errors
-    /// When the kernel refuses the iterator.
-    pub fn find_holders(&mut self) -> Result<(), Error> {
+    /// Looks for the processes behind sockets whose cgroup tells nothing and whose opening was not seen: at the start,
+    /// those older than the probe; later only listeners, which service managers hand on. Costs a microsecond for each
+    /// open file of the host.
+    fn find_holders(&mut self) -> Result<(), Error> {
         let step = || "looking for the processes behind open sockets".to_owned();
         let link = self.skeleton.progs.tcp_holders.attach().map_err(|error| Error::libbpf(step(), error))?;
         let mut iterator = libbpf_rs::Iter::new(&link).map_err(|error| Error::libbpf(step(), error))?;

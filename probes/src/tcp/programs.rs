@@ -17,14 +17,13 @@ impl<T: Default> Tcp<'_, T> {
     pub fn health(&self) -> Health {
         let mut health =
             Health { moved_chains: self.moved_chains, undecodable: self.undecodable, ..Default::default() };
-        let mut parked = 0;
+        let (mut parked, mut processes, mut owners) = (0, 0, 0);
         if let Some(bss) = self.bss() {
             for (lost, counted) in health.lost.iter_mut().zip(&bss.fg_lost) {
-                // SAFETY: a valid reference; volatile because programs write it.
-                *lost = unsafe { std::ptr::from_ref(counted).read_volatile() };
+                *lost = read(counted);
             }
-            // SAFETY: as above.
-            parked = unsafe { std::ptr::from_ref(&bss.fg_parked).read_volatile() };
+            (parked, processes, owners) =
+                (read(&bss.fg_parked), read(&bss.fg_sock_processes), read(&bss.fg_local_owners));
         }
         for (index, (program, every)) in PROGRAMS.into_iter().enumerate() {
             let (runs, timed_ns) = self.cost(index as u32);
@@ -33,14 +32,12 @@ impl<T: Default> Tcp<'_, T> {
         }
         let maps = &self.skeleton.maps;
         let (waiting, capacity) = self.waiting();
+        let used = |map, entries, capacity: u32| MapUse { map, entries, capacity: u64::from(capacity) };
         health.maps = vec![
             MapUse { map: "flows", entries: waiting, capacity },
-            MapUse { map: "parked", entries: parked, capacity: u64::from(maps.parked.max_entries()) },
-            MapUse {
-                map: "processes",
-                entries: self.processes.len() as u64,
-                capacity: u64::from(maps.processes.max_entries()),
-            },
+            used("parked", parked, maps.parked.max_entries()),
+            used("sock_process", processes, maps.sock_process.max_entries()),
+            used("local_owners", owners, maps.local_owners.max_entries()),
         ];
         health
     }
@@ -78,4 +75,10 @@ impl<T: Default> Tcp<'_, T> {
         };
         if result == 0 { info.recursion_misses } else { 0 }
     }
+}
+
+/// A counter that programs write.
+fn read(counter: &u64) -> u64 {
+    // SAFETY: a valid reference.
+    unsafe { std::ptr::from_ref(counter).read_volatile() }
 }

@@ -23,10 +23,15 @@ fn makes_for_others(process: &str) -> bool {
         || ["inetd", "xinetd", "launchd"].contains(&process)
 }
 
-/// A table to walk: address of its first bucket, number of the last one.
-pub(super) struct Table {
-    established: (u64, u32),
-    listening: (u64, u32),
+/// An array of hash chains: the address of the first bucket, the number of the last one.
+type Buckets = (u64, u32);
+
+/// The distinct socket tables of the kernel. A namespace with an established table of its own shares everybody's
+/// listening table.
+#[derive(Default)]
+pub(super) struct Tables {
+    established: Vec<Buckets>,
+    listening: Vec<Buckets>,
 }
 
 /// A sink that keeps nothing: for the first walk, which only takes the baseline, and for trials.
@@ -34,14 +39,15 @@ pub struct Discard;
 
 impl<T> Sink<T> for Discard {
     fn listeners(&mut self, _: &[Listener], _: &Processes) {}
+    fn accept_queues(&mut self, _: &[Listener], _: &Processes) {}
     fn growth(&mut self, _: &FlowKey, _: &mut T, _: &Counters, _: u32, _: &Processes) {}
     fn events(&mut self, _: &FlowKey, _: &mut T, _: &Events, _: &Processes) {}
     fn rtt(&mut self, _: &FlowKey, _: &mut T, _: Duration, _: &Processes) {}
 }
 
 impl<T: Default> Tcp<'_, T> {
-    /// The distinct socket tables of all network namespaces, and the kernel's jiffies.
-    pub(super) fn find_tables(&mut self) -> Result<(Vec<Table>, u64), Error> {
+    /// The socket tables of all network namespaces, and the kernel's jiffies.
+    pub(super) fn find_tables(&mut self) -> Result<(Tables, u64), Error> {
         let mut nothing = [0u8; 40];
         let input = ProgramInput { context_in: Some(&mut nothing), ..Default::default() };
         self.skeleton
@@ -49,31 +55,29 @@ impl<T: Default> Tcp<'_, T> {
             .tcp_tables
             .test_run(input)
             .map_err(|error| Error::libbpf("looking for the kernel's socket tables", error))?;
-        let Some(bss) = self.bss() else { return Ok((Vec::new(), 0)) };
+        let mut tables = Tables::default();
+        let Some(bss) = self.bss() else { return Ok((tables, 0)) };
         let found = (bss.fg_answer.tables as usize).min(bss.fg_tables.len());
-        let tables = bss.fg_tables[..found]
-            .iter()
-            .map(|table| Table {
-                established: (table.established, table.established_mask),
-                listening: (table.listening, table.listening_mask),
-            })
-            .collect();
+        for table in &bss.fg_tables[..found] {
+            add_once(&mut tables.established, (table.established, table.established_mask));
+            add_once(&mut tables.listening, (table.listening, table.listening_mask));
+        }
         Ok((tables, bss.fg_answer.jiffies))
     }
 
     /// Walks the established sockets into the books; their RTTs go to the sink, if there is one.
     pub(super) fn walk_established(
         &mut self,
-        tables: &[Table],
+        tables: &Tables,
         mut sink: Option<&mut impl Sink<T>>,
         report: &mut PassReport,
     ) -> Result<(), Error> {
         // What moves during this pass is for the next one as well: better a sample twice than none.
         let begun = self.bss().map_or(0, |bss| bss.fg_answer.jiffies);
-        for table in tables {
+        for &table in &tables.established {
             let mut first = 0;
-            while first <= u64::from(table.established.1) {
-                let answer = self.run(table.established, first, false, report)?;
+            while first <= u64::from(table.1) {
+                let answer = self.run(table, first, false, report)?;
                 first = u64::from(answer.next).max(first + 1);
                 report.sockets += u64::from(answer.sockets);
                 for index in 0..answer.sockets as usize {
@@ -82,6 +86,10 @@ impl<T: Default> Tcp<'_, T> {
                         self.undecodable += 1;
                         continue;
                     };
+                    // Began since the names were read.
+                    if key.process != 0 && !self.processes.contains_key(&key.process) {
+                        self.learn_processes()?;
+                    }
                     let connection = record.state != SYN_SENT && record.state != SYN_RECV;
                     let tag = self.totals.live(&key, &counters_of(&record), connection);
                     if let (Some(sink), true) = (sink.as_deref_mut(), record.rtt > 0) {
@@ -95,39 +103,46 @@ impl<T: Default> Tcp<'_, T> {
         Ok(())
     }
 
-    /// Walks the listening sockets into the books and hands them to the sink.
-    pub(super) fn walk_listeners(
+    /// The listening sockets, with the processes behind those that were handed on.
+    pub(super) fn find_listeners(
         &mut self,
-        tables: &[Table],
-        sink: &mut impl Sink<T>,
+        tables: &Tables,
         report: &mut PassReport,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<Listener>, Error> {
         let mut listeners = self.read_listeners(tables, report)?;
         if self.are_handed_on(&listeners) {
             self.find_holders()?;
             listeners = self.read_listeners(tables, report)?;
         }
+        Ok(listeners.into_iter().map(|(listener, _)| listener).collect())
+    }
+
+    /// Walks the listening sockets into the books.
+    pub(super) fn walk_listeners(
+        &mut self,
+        tables: &Tables,
+        report: &mut PassReport,
+    ) -> Result<Vec<Listener>, Error> {
         let mut counters = Counters::default();
+        let listeners = self.read_listeners(tables, report)?;
         for (listener, drops) in &listeners {
             counters[Counter::ListenDrops] = u64::from(*drops);
-            self.totals.live(&listener.key, &counters, false);
+            self.totals.live(&listener.key.without_holder(), &counters, false);
         }
-        let listeners: Vec<Listener> = listeners.into_iter().map(|(listener, _)| listener).collect();
-        sink.listeners(&listeners, &self.processes);
-        Ok(())
+        Ok(listeners.into_iter().map(|(listener, _)| listener).collect())
     }
 
     /// The listening sockets and what each has dropped.
     fn read_listeners(
         &mut self,
-        tables: &[Table],
+        tables: &Tables,
         report: &mut PassReport,
     ) -> Result<Vec<(Listener, u32)>, Error> {
         let mut listeners = Vec::new();
-        for table in tables {
+        for &table in &tables.listening {
             let mut first = 0;
-            while first <= u64::from(table.listening.1) {
-                let answer = self.run(table.listening, first, true, report)?;
+            while first <= u64::from(table.1) {
+                let answer = self.run(table, first, true, report)?;
                 first = u64::from(answer.next).max(first + 1);
                 for index in 0..answer.sockets as usize {
                     let record = self.live.get(index);
@@ -184,6 +199,12 @@ impl<T: Default> Tcp<'_, T> {
         let answer = self.bss().map_or(EMPTY, |bss| bss.fg_answer);
         report.moved_chains += u64::from(answer.moved);
         Ok(answer)
+    }
+}
+
+fn add_once(tables: &mut Vec<Buckets>, table: Buckets) {
+    if !tables.contains(&table) {
+        tables.push(table);
     }
 }
 
