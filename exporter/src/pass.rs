@@ -21,11 +21,13 @@ use crate::post::Post;
 /// How often the kernel's maps are looked after when nobody scrapes.
 const TEND: Duration = Duration::from_secs(1);
 
-/// Flow keys held in user space before a pass is made without a scrape, so that memory stays bounded.
+/// Flow keys that may come to those held after a pass before another is made without a scrape, so that memory stays
+/// bounded.
 const KEYS_UNREPORTED: usize = 100_000;
 
-/// How often processes behind old sockets are looked for, at most, while there are sockets without one.
-const FIND_HOLDERS: Duration = Duration::from_secs(60);
+/// How long nobody may scrape before a pass is made all the same: 32-bit counters of the kernel wrap, and only passes
+/// notice.
+const LONGEST_UNREAD: Duration = Duration::from_secs(300);
 
 /// What the pass thread shares with those that serve.
 pub struct Shared {
@@ -83,7 +85,14 @@ impl PassThread {
                 match Tcp::load(&mut storage, &facts, &options) {
                     Ok(probe) => {
                         confine();
-                        let mut worker = Worker { probe, resolver, naming, shared, looked: Instant::now() };
+                        let mut worker = Worker {
+                            probe,
+                            resolver,
+                            naming,
+                            shared,
+                            passed: Instant::now(),
+                            keys_reported: 0,
+                        };
                         let first = worker.pass();
                         if started.send(first).is_ok() {
                             worker.run(&receiver);
@@ -138,7 +147,10 @@ struct Worker<'o> {
     resolver: Arc<Resolver>,
     naming: Naming,
     shared: Arc<Shared>,
-    looked: Instant,
+    /// When the last pass ended that did not fail.
+    passed: Instant,
+    /// Flow keys held after it.
+    keys_reported: usize,
 }
 
 impl Worker<'_> {
@@ -166,17 +178,14 @@ impl Worker<'_> {
         ledger.begin(Instant::now());
         let mut post = Post::new(&mut ledger, &mut self.naming);
         let result = self.probe.pass(&mut post);
-        let nameless = post.nameless();
         if let Some(frequency) = self.probe.timer_frequency() {
             ledger.set_frequency(frequency);
         }
         ledger.finish();
         drop(ledger);
-        if nameless && self.looked.elapsed() >= FIND_HOLDERS {
-            self.looked = Instant::now();
-            if let Err(error) = self.probe.find_holders() {
-                tracing::warn!(%error, "cannot look for the processes behind sockets");
-            }
+        if result.is_ok() {
+            self.passed = Instant::now();
+            self.keys_reported = self.probe.keys();
         }
         let mut state = self.shared.state.lock();
         state.passes += 1;
@@ -191,17 +200,41 @@ impl Worker<'_> {
     fn tend(&mut self) {
         self.resolver.refresh();
         let (waiting, capacity) = self.probe.waiting();
-        let result = if self.probe.keys() > KEYS_UNREPORTED {
+        let result = if pass_is_due(self.probe.keys(), self.keys_reported, self.passed.elapsed()) {
             self.pass()
         } else if waiting > capacity / 4 {
             let mut ledger = self.shared.ledger.lock();
             let mut post = Post::new(&mut ledger, &mut self.naming);
-            self.probe.drain_closed(&mut post).map(drop).map_err(Into::into)
+            let drained = self.probe.drain_closed(&mut post);
+            // What was drained may have brought new edges.
+            ledger.finish();
+            drained.map(drop).map_err(Into::into)
         } else {
             Ok(())
         };
         if let Err(error) = result {
             tracing::error!(error = %format_args!("{error:#}"), "cannot drain the kernel's maps");
         }
+    }
+}
+
+/// Whether a pass must be made though nobody scrapes.
+fn pass_is_due(keys: usize, keys_reported: usize, since: Duration) -> bool {
+    keys.saturating_sub(keys_reported) > KEYS_UNREPORTED || since >= LONGEST_UNREAD
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pass_is_due_for_many_new_keys_or_after_a_while() {
+        let second = Duration::from_secs(1);
+        assert!(!pass_is_due(KEYS_UNREPORTED, 0, second));
+        assert!(pass_is_due(KEYS_UNREPORTED + 1, 0, second));
+        assert!(!pass_is_due(900_000, 850_000, second), "many live sockets alone are no reason");
+        assert!(!pass_is_due(10, 900_000, second), "fewer than before");
+        assert!(!pass_is_due(0, 0, LONGEST_UNREAD - second));
+        assert!(pass_is_due(0, 0, LONGEST_UNREAD));
     }
 }

@@ -14,27 +14,19 @@ pub struct Post<'a> {
     ledger: &'a mut Ledger,
     naming: &'a mut Naming,
     generation: u64,
-    nameless: bool,
 }
 
 impl<'a> Post<'a> {
     /// For one pass.
     pub fn new(ledger: &'a mut Ledger, naming: &'a mut Naming) -> Self {
         let generation = naming.generation();
-        Self { ledger, naming, generation, nameless: false }
-    }
-
-    /// Whether an end on this host had no name: its process may be found by looking.
-    pub fn nameless(&self) -> bool {
-        self.nameless
+        Self { ledger, naming, generation }
     }
 
     fn place(&mut self, key: &FlowKey, place: &mut Place, processes: &Processes) -> Place {
         if !self.ledger.is_current(*place, self.generation) {
             let edge = self.naming.edge(key, processes);
             *place = self.ledger.place(&edge, self.generation);
-            let own = if key.role == Role::Client { &edge.client } else { &edge.server };
-            self.nameless |= is_unattributed(own);
             self.ledger.set_unattributed(
                 *place,
                 is_unattributed(&edge.client),
