@@ -72,7 +72,7 @@ impl Naming {
             Role::Server | Role::Listener => Edge {
                 observer: Observer::Server,
                 client: self.client_of(key, processes),
-                server: self.resolver.local(&self.accepting_owner(key)),
+                server: self.accepting(key).0,
                 server_port,
             },
         }

@@ -43,7 +43,7 @@ pub static SENT_BYTES: Family = counter(
     "tcp_sent_bytes",
     Some(Unit::Bytes),
     "Payload bytes that the watched end sent and the other end acknowledged, SYN and FIN not counted.",
-    "tcp_sock: min(bytes_acked less SYN, bytes_sent - bytes_retrans)",
+    "tcp_sock.bytes_acked less SYN and FIN",
 );
 /// Payload received.
 pub static RECEIVED_BYTES: Family = counter(
@@ -131,7 +131,7 @@ pub static FAILURES: Family = by(
 pub static CONNECT_DURATION: Family = histogram(
     "tcp_connect_duration_seconds",
     "Time from the first SYN to the established connection, at the client, of successful attempts.",
-    "tcp_sock.srtt_us, or retrans_stamp after SYN retransmission, at SYN-SENT to ESTABLISHED (inet_sock_set_state)",
+    "tcp_sock.srtt_us, with the timeouts before if the SYN was sent again (total_retrans), at SYN-SENT to ESTABLISHED (inet_sock_set_state)",
     "128 µs to 34 s, powers of two",
 );
 /// SYN again.

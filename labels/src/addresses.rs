@@ -71,6 +71,14 @@ impl HostAddresses {
         self.own.read().contains(addr)
     }
 
+    /// The addresses of the host's interfaces without loopback, in order.
+    pub fn all(&self) -> Vec<IpAddr> {
+        let mut all: Vec<_> =
+            self.own.read().exact.iter().copied().filter(|addr| !addr.is_loopback()).collect();
+        all.sort_unstable();
+        all
+    }
+
     /// Reads again if the last answer is old. True when the addresses have changed.
     pub fn refresh(&self) -> bool {
         let mut schedule = self.schedule.lock();

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::RwLock;
+
 use crate::addresses::HostAddresses;
 use crate::cgroup::cgroup_layout;
 use crate::file::read_capped;
@@ -49,6 +51,8 @@ pub struct Resolver {
     addresses: HostAddresses,
     node: Arc<str>,
     words: Words,
+    /// Zone and region that the names file gives to an address of this host: where its own workloads are.
+    place: RwLock<(Arc<str>, Arc<str>)>,
     generation: AtomicU64,
 }
 
@@ -61,14 +65,17 @@ impl Resolver {
         let names_file = config.names_file.map(NamesFile::open).transpose()?;
         let layout = cgroup_layout(&config.cgroup_root, &config.procfs);
         let node: Arc<str> = host_name(&config.procfs, &config.rootfs).unwrap_or_default().into();
-        Ok(Resolver {
+        let resolver = Resolver {
             names_file,
             local: LocalNames::new(&layout, hierarchy, &config.rootfs, node.clone()),
             addresses: HostAddresses::new(&config.procfs),
             node,
             words: Words::default(),
+            place: RwLock::default(),
             generation: AtomicU64::new(0),
-        })
+        };
+        resolver.find_place();
+        Ok(resolver)
     }
 
     /// The owner of a socket on this node; `workload` is `unknown` if nothing tells.
@@ -77,7 +84,8 @@ impl Resolver {
         if outdated {
             self.advance();
         }
-        identity
+        let place = self.place.read();
+        Identity { zone: place.0.clone(), region: place.1.clone(), ..identity }
     }
 
     /// Who is at a remote address. `port` is the remote end's port if it is the server, None if it is the client: the
@@ -91,7 +99,13 @@ impl Resolver {
         }
         if self.addresses.contains(addr) {
             let workload = if self.node.is_empty() { self.words.unknown.clone() } else { self.node.clone() };
-            return Identity { node: self.node.clone(), ..self.words.identity(Kind::Host, workload) };
+            let (zone, region) = self.place.read().clone();
+            return Identity {
+                node: self.node.clone(),
+                zone,
+                region,
+                ..self.words.identity(Kind::Host, workload)
+            };
         }
         if is_public(addr) {
             self.words.identity(Kind::External, self.words.external.clone())
@@ -116,6 +130,9 @@ impl Resolver {
         let names = self.names_file.as_ref().is_some_and(NamesFile::refresh);
         let addresses = self.addresses.refresh();
         let local = self.local.refresh();
+        if names || addresses {
+            self.find_place();
+        }
         if names || addresses || local {
             self.advance();
         }
@@ -124,6 +141,7 @@ impl Resolver {
     /// Reads every source again at once.
     pub fn reload(&self) {
         if self.names_file.as_ref().is_some_and(NamesFile::reload) {
+            self.find_place();
             self.advance();
         }
         self.addresses.expire();
@@ -135,6 +153,16 @@ impl Resolver {
     pub fn sources(&self) -> Vec<SourceStatus> {
         let names_file = self.names_file.as_ref().map(NamesFile::status);
         names_file.into_iter().chain([self.local.status(), self.addresses.status()]).collect()
+    }
+
+    /// Of several addresses with a place, the lowest counts, so that the answer is the same each time.
+    fn find_place(&self) {
+        let Some(names) = &self.names_file else { return };
+        let named = self.addresses.all().into_iter().filter_map(|addr| names.look_up(addr, None));
+        let found = named
+            .map(|identity| (identity.zone, identity.region))
+            .find(|(zone, region)| !zone.is_empty() || !region.is_empty());
+        *self.place.write() = found.unwrap_or_default();
     }
 
     fn advance(&self) {

@@ -112,6 +112,7 @@ struct inet_timewait_death_row {
 
 struct netns_ipv4 {
 	struct inet_timewait_death_row tcp_death_row;
+	u8 sysctl_tcp_syn_linear_timeouts; /* 6.5 and newer */
 };
 
 struct net {
@@ -192,9 +193,8 @@ struct tcp_sock {
 	u32 rcv_ooopack;
 	u32 srtt_us;
 	u32 lsndtime;
-	u32 retrans_stamp;
-	u64 tcp_mstamp;
-	u8 tcp_usec_ts : 1;
+	u32 snd_una;
+	u32 write_seq;
 	u8 chrono_type : 2;
 	u32 chrono_start;
 	u32 chrono_stat[3];

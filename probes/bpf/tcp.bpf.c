@@ -9,8 +9,8 @@
  * Not seen: connects that fail before a SYN exists for want of a route (no state change); a socket
  * disconnected with AF_UNSPEC after the parked map was full (counted in fg_lost); whatever happens
  * in a program run that the kernel skips because the same program is running below it on that CPU
- * (counted by the kernel in recursion_misses; tcp_destroy runs with softirqs off and is never
- * skipped this way).
+ * (counted by the kernel in recursion_misses; tcp_destroy nearly always runs with softirqs off,
+ * where this cannot happen).
  */
 #include "kernel.h"
 #include "flow.h"
@@ -156,8 +156,12 @@ static __always_inline enum fg_close_reason close_reason(int error, bool aborted
 	}
 }
 
-/* Adds a socket that will count no more. `aborted`: closed without FIN and without an error. */
-static __always_inline void add_closed(struct tcp_sock *tp, bool aborted, u32 more_segments)
+/*
+ * Adds a socket that will count no more. `fin`: a FIN was queued; `aborted`: it was closed without
+ * one and without an error.
+ */
+static __always_inline void add_closed(struct tcp_sock *tp, bool fin, bool aborted,
+				       u32 more_segments)
 {
 	struct sock *sk = SK(tp);
 	struct fg_key key = {};
@@ -189,10 +193,11 @@ static __always_inline void add_closed(struct tcp_sock *tp, bool aborted, u32 mo
 		return;
 	}
 	add(&sums->opened, 1);
-	add(&sums->sent_bytes, sent_payload(tp, client, true));
+	add(&sums->sent_bytes, sent_payload(tp, client, fin, true));
 	add(&sums->received_bytes, received_payload(tp, true));
 	add(&sums->out_of_order, tp->rcv_ooopack);
-	limited_time(limited, tp, 0, true);
+	/* A reset leaves the span running in which the connection was stuck. */
+	limited_time(limited, tp, (u32)bpf_jiffies64(), true);
 	for (int i = 0; i < FG_LIMITS; i++)
 		add(&sums->limited[i], limited[i]);
 	if (rtt) {
@@ -206,13 +211,13 @@ static __always_inline void add_closed(struct tcp_sock *tp, bool aborted, u32 mo
 		add_one(&sums->closed[index]);
 }
 
-/* The FIN is acknowledged when one more sequence number is than there was payload (and SYN). */
-static __always_inline bool fin_acked(struct tcp_sock *tp)
+/*
+ * A child that never was a connection: another one took its request (a race of two final
+ * acknowledgements). It has seen the SYN only, and sent nothing.
+ */
+static __always_inline bool is_phantom(struct tcp_sock *tp)
 {
-	u64 acked = tp->bytes_acked;
-
-	acked -= acked && !is_accepted(tp, true);
-	return acked > tp->bytes_sent - tp->bytes_retrans;
+	return is_accepted(tp, true) && tp->segs_in <= 1 && !tp->segs_out;
 }
 
 static __always_inline void forget_process(const struct sock *sk, struct tcp_sock *tp)
@@ -232,8 +237,14 @@ static __always_inline void destroyed(struct sock *sk)
 		return;
 	if (fg_parked && !bpf_map_delete_elem(&parked, &address)) {
 		__sync_fetch_and_sub(&fg_parked, 1);
+	} else if (is_phantom(tp)) {
+		return;
 	} else if (tp->segs_in || tp->segs_out) {
-		add_closed(tp, !fin_acked(tp), 0);
+		/* Nobody held it: close() queued the FIN. Not acknowledged: the kernel gave it up.
+		 */
+		add_closed(tp, true, tp->snd_una != tp->write_seq, 0);
+		if (is_accepted(tp, true))
+			forget_local_owner(tp);
 	} else if (sk->sk_drops.counter && sk->sk_max_ack_backlog) {
 		struct fg_key key = {};
 		struct fg_sums *sums;
@@ -245,15 +256,16 @@ static __always_inline void destroyed(struct sock *sk)
 		key.peer = FG_PEER_REMOTE;
 		sums = sums_of(&key);
 		if (sums)
-			add(&sums->listen_drops, sk->sk_drops.counter);
+			add(&sums->listen_drops, (u32)sk->sk_drops.counter);
 	}
-	if (is_accepted(tp, true))
-		forget_local_owner(tp);
-	else
+	if (!is_accepted(tp, true))
 		forget_process(sk, tp);
 }
 
-/* The end of every TCP socket. Runs with softirqs off, so never inside itself. */
+/*
+ * The end of every TCP socket. Softirqs are off, so that it does not run inside itself, except when
+ * close() works off the segments that came in meanwhile.
+ */
 SEC("tp_btf/tcp_destroy_sock")
 int BPF_PROG(tcp_destroy, struct sock *sk)
 {
@@ -264,18 +276,26 @@ int BPF_PROG(tcp_destroy, struct sock *sk)
 	return 0;
 }
 
-/* How long the handshake took, in microseconds. */
+/*
+ * How long the handshake took, in microseconds. The only segment acknowledged so far is the SYN:
+ * its round trip, and before that the timeouts after which it was sent again. (retrans_stamp is
+ * zero by now: tcp_ack() has ended the loss state.) The first timeout is 1 s (RFC 6298); it
+ * doubles, from 6.5 on after a number of equal ones only.
+ */
 static __always_inline u64 handshake_time(struct tcp_sock *tp)
 {
-	u32 stamp = tp->retrans_stamp;
+	struct net *net = SK(tp)->__sk_common.skc_net.net;
+	u64 took = tp->srtt_us >> 3, timeout = 1000000;
+	u32 linear = 0, again = tp->total_retrans;
 
-	/* The only segment acknowledged so far is the SYN, sent once: its round trip is it. */
-	if (!tp->total_retrans || !stamp)
-		return tp->srtt_us >> 3;
-	/* Else since the first SYN, which the kernel notes in its timestamp clock. */
-	if (bpf_core_field_exists(tp->tcp_usec_ts) && BPF_CORE_READ_BITFIELD(tp, tcp_usec_ts))
-		return (u32)tp->tcp_mstamp - stamp;
-	return (u64)((u32)(tp->tcp_mstamp / 1000) - stamp) * 1000;
+	if (net && bpf_core_field_exists(net->ipv4.sysctl_tcp_syn_linear_timeouts))
+		linear = net->ipv4.sysctl_tcp_syn_linear_timeouts;
+	for (u32 i = 1; i <= 16 && i <= again; i++) {
+		took += timeout;
+		if (i > linear)
+			timeout *= 2;
+	}
+	return took;
 }
 
 static __always_inline void connected(struct tcp_sock *tp)
@@ -311,19 +331,27 @@ static __always_inline void park(struct tcp_sock *tp, u64 address, int old)
 			old == TCP_FIN_WAIT1 || (old == TCP_FIN_WAIT2 && !done));
 	u8 marker = 1;
 
+	if (is_phantom(tp))
+		return;
 	if (bpf_map_update_elem(&parked, &address, &marker, BPF_NOEXIST)) {
 		lost(FG_LOST_PARKED_MAP_FULL);
 		return;
 	}
 	__sync_fetch_and_add(&fg_parked, 1);
 	/* The kernel sends the reset after this state change. */
-	add_closed(tp, aborted, aborted);
+	add_closed(tp, has_fin(old), aborted, aborted);
+	if (is_accepted(tp, true))
+		forget_local_owner(tp);
 }
 
-/* Nobody holds the socket any more: once closed, it is destroyed at once. */
-static __always_inline bool is_dead(const struct sock *sk)
+/*
+ * Nobody holds the socket any more: once closed, it is destroyed at once. (MPTCP disconnects its
+ * subflows after letting go of them; no other socket goes from these states to CLOSE unheld.)
+ */
+static __always_inline bool is_dead(const struct sock *sk, int old)
 {
-	return sk->__sk_common.skc_flags & (1ul << SOCK_DEAD);
+	return sk->__sk_common.skc_flags & (1ul << SOCK_DEAD) && old != TCP_ESTABLISHED &&
+	       old != TCP_CLOSE_WAIT && old != TCP_SYN_RECV && old != TCP_SYN_SENT;
 }
 
 /* The few of a connection's state changes that tell something. */
@@ -331,7 +359,7 @@ static __always_inline bool matters(const struct sock *sk, int old, int now)
 {
 	switch (now) {
 	case TCP_CLOSE:
-		return old != TCP_LISTEN && old != TCP_CLOSE && !is_dead(sk);
+		return old != TCP_LISTEN && old != TCP_CLOSE && !is_dead(sk, old);
 	case TCP_ESTABLISHED:
 		return old == TCP_SYN_SENT;
 	case TCP_SYN_SENT:
@@ -488,7 +516,7 @@ static __always_inline void see_established(struct fg_live *out, struct tcp_sock
 	key_of(key, tp, typed);
 	own(key, tp, typed);
 	client = key->role == FG_CLIENT;
-	out->sent_bytes = sent_payload(tp, client, typed);
+	out->sent_bytes = sent_payload(tp, client, has_fin(state), typed);
 	out->received_bytes = received_payload(tp, typed);
 	out->sent_segments = READ(typed, tp, segs_out);
 	out->received_segments = READ(typed, tp, segs_in);
@@ -663,6 +691,7 @@ static long step(u32 i, struct walk *walk)
 	if (!walk->node) {
 		fg_answer.moved++;
 		walk->bucket++;
+		walk->again = 0;
 	}
 	return 0;
 }
@@ -703,6 +732,8 @@ int tcp_walk(struct bpf_raw_tracepoint_args *ctx)
 	if (walk.node)
 		fg_answer.sockets = walk.mark;
 	fg_answer.next = walk.bucket;
+	if (fg_baseline && !walk.listening)
+		fg_baseline_bucket = walk.bucket;
 	cost_end(FG_TCP_WALK, begin);
 	return 0;
 }

@@ -109,19 +109,26 @@ static __always_inline void key_of(struct fg_key *key, struct tcp_sock *tp, bool
 }
 
 /*
- * Payload that the other end has acknowledged. bytes_acked counts sequence numbers: the client's
- * SYN, and the FIN once it is acknowledged; bytes_sent - bytes_retrans counts payload as it was
- * first sent. When the FIN is acknowledged all payload is, so the smaller one is the payload.
+ * Payload that the other end has acknowledged: bytes_acked counts sequence numbers, the client's
+ * SYN among them, and the FIN once it is acknowledged. `fin`: a FIN was queued; it is the last
+ * sequence number there is, so it is acknowledged when all are. (bytes_sent would not do: it counts
+ * a segment that the lower layers refused as sent, and again when it is sent.)
  */
-static __always_inline u64 sent_payload(struct tcp_sock *tp, bool client, bool typed)
+static __always_inline u64 sent_payload(struct tcp_sock *tp, bool client, bool fin, bool typed)
 {
 	u64 acked = READ(typed, tp, bytes_acked);
-	u64 sent = READ(typed, tp, bytes_sent);
-	u64 again = READ(typed, tp, bytes_retrans);
 
 	acked -= client && acked;
-	sent = sent > again ? sent - again : 0;
-	return acked < sent ? acked : sent;
+	if (fin && READ(typed, tp, snd_una) == READ(typed, tp, write_seq))
+		acked -= acked > 0;
+	return acked;
+}
+
+/* The states in which a FIN has been queued. */
+static __always_inline bool has_fin(int state)
+{
+	return state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2 || state == TCP_CLOSING ||
+	       state == TCP_LAST_ACK;
 }
 
 /* Payload received in order: tcp_fin() sets SOCK_DONE when it counts the FIN's sequence number. */
@@ -133,15 +140,13 @@ static __always_inline u64 received_payload(struct tcp_sock *tp, bool typed)
 	return received - (fin && received);
 }
 
-/* As tcp_get_info_chrono_stats(), but for the span that is still running on a live socket. */
+/* As tcp_get_info_chrono_stats(), with the span that is still running. */
 static __always_inline void limited_time(u32 *limited, struct tcp_sock *tp, u32 now, bool typed)
 {
 	u32 kind;
 
 	for (int i = 0; i < FG_LIMITS; i++)
 		limited[i] = READ(typed, tp, chrono_stat[i]);
-	if (!now)
-		return;
 	kind = typed ? BPF_CORE_READ_BITFIELD(tp, chrono_type)
 		     : BPF_CORE_READ_BITFIELD_PROBED(tp, chrono_type);
 	if (kind == TCP_CHRONO_BUSY)

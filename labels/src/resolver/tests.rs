@@ -152,3 +152,26 @@ fn it_can_be_shared_between_threads() {
         }
     });
 }
+
+#[test]
+fn this_hosts_own_ends_are_where_the_names_file_says() {
+    let (dir, config) =
+        host(Some("names:\n  - cidrs: [192.0.2.0/24]\n    workload: rack\n    zone: dc-1\n    region: eu\n"));
+    let resolver = Resolver::new(config, ProcessHierarchy::Unified).unwrap();
+    let process = Some(Process { cgroup: 0, name: "curl".into() });
+    let owner = Owner { netns: 1, cgroup: 0, process, ambiguous: false };
+    let place = |resolver: &Resolver| {
+        let identity = resolver.local(&owner);
+        (identity.workload.to_string(), identity.zone.to_string(), identity.region.to_string())
+    };
+    assert_eq!(place(&resolver), ("curl".into(), "dc-1".into(), "eu".into()));
+    let generation = resolver.generation();
+    fs::write(
+        dir.path().join("names.yml"),
+        "names:\n  - cidrs: [192.0.2.7]\n    workload: x\n    zone: dc-2\n",
+    )
+    .unwrap();
+    resolver.reload();
+    assert_eq!(place(&resolver), ("curl".into(), "dc-2".into(), String::new()));
+    assert!(resolver.generation() > generation);
+}

@@ -364,15 +364,16 @@ impl<'o, T: Default> Tcp<'o, T> {
     fn swap_flow_maps(&mut self) -> Result<(), Error> {
         let next = if self.writing_b { &self.skeleton.maps.flows_a } else { &self.skeleton.maps.flows_b };
         let fd = next.as_fd().as_raw_fd().to_ne_bytes();
+        // Before the swap: what is added during the grace period counts for the new map, or for both.
+        if let Some(bss) = self.skeleton.maps.bss_data.as_deref_mut() {
+            bss.fg_pending = 0;
+        }
         self.skeleton
             .maps
             .flows
             .update(&0u32.to_ne_bytes(), &fd, MapFlags::ANY)
             .map_err(|error| Error::libbpf("swapping the flow maps", error))?;
         self.writing_b = !self.writing_b;
-        if let Some(bss) = self.skeleton.maps.bss_data.as_deref_mut() {
-            bss.fg_pending = 0;
-        }
         Ok(())
     }
 

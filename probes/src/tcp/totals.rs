@@ -122,10 +122,14 @@ struct Account<T> {
     reported: [i64; Counter::COUNT],
     live: Counters,
     connections: u32,
+    /// Sockets in `live`, and in the pass before.
+    sockets: (u32, u32),
     /// The pass in which `live` was counted.
     pass: u32,
     /// Counters that fell by more than half of 32 bits in the pass before, a bit each.
     fell: u16,
+    /// Of those, the ones that fell while the number of sockets changed.
+    left: u16,
     idle: u8,
     tag: T,
 }
@@ -152,8 +156,10 @@ impl<T: Default> Totals<T> {
             reported: [0; Counter::COUNT],
             live: Counters::default(),
             connections: 0,
+            sockets: (0, 0),
             pass: 0,
             fell: 0,
+            left: 0,
             idle: 0,
             tag: T::default(),
         })
@@ -182,8 +188,10 @@ impl<T: Default> Totals<T> {
             account.pass = pass;
             account.live = Counters::default();
             account.connections = 0;
+            account.sockets = (0, account.sockets.0);
         }
         account.live.add(counters);
+        account.sockets.0 += 1;
         account.connections += u32::from(connection);
         account.idle = 0;
         &mut account.tag
@@ -207,6 +215,7 @@ impl<T: Default> Totals<T> {
             if !seen {
                 account.live = Counters::default();
                 account.connections = 0;
+                account.sockets = (0, 0);
             }
             let growth = account.growth();
             if seen || !growth.is_zero() {
@@ -230,16 +239,25 @@ impl<T> Account<T> {
             let reported = &mut self.reported[place];
             let mut more = (self.live.0[place] as i64).wrapping_sub(*reported);
             if counter.wraps() && more < -HALF {
-                // A socket's 32-bit counter went round, or one pass missed a very old socket: the
-                // next pass tells.
+                // A socket's 32-bit counter went round, or a very old socket was missed or lost: the next pass
+                // tells.
+                let same_sockets = self.sockets.0 > 0 && self.sockets.0 == self.sockets.1;
                 if self.fell & bit == 0 {
                     self.fell |= bit;
+                    self.left |= if same_sockets { 0 } else { bit };
                     continue;
                 }
-                *reported -= 1 << 32;
-                more += 1 << 32;
+                if same_sockets && self.left & bit == 0 {
+                    *reported -= 1 << 32;
+                    more += 1 << 32;
+                } else {
+                    // Its last word never came. Better to report what it still owed never than to invent 4 G.
+                    *reported += more;
+                    more = 0;
+                }
             }
             self.fell &= !bit;
+            self.left &= !bit;
             if more > 0 {
                 *reported += more;
                 growth.0[place] = more as u64;

@@ -116,6 +116,20 @@ fn a_wrapped_segment_counter_goes_on() {
 }
 
 #[test]
+fn a_very_old_socket_that_is_lost_invents_nothing() {
+    let mut totals = Totals::new();
+    let old = 3_000_000_000;
+    assert_eq!(
+        pass(&mut totals, &[(1, segments(old)), (1, segments(5))], Counter::SentSegments),
+        [(1, old + 5)]
+    );
+    for _ in 0..3 {
+        assert_eq!(pass(&mut totals, &[(1, segments(5))], Counter::SentSegments), []);
+    }
+    assert_eq!(pass(&mut totals, &[(1, segments(9))], Counter::SentSegments), [(1, 4)]);
+}
+
+#[test]
 fn a_very_old_socket_missed_once_is_no_wrap() {
     let mut totals = Totals::new();
     let old = 3_000_000_000;
