@@ -24,11 +24,20 @@ pub struct Place {
     index: u32,
     tenant: u32,
     generation: u64,
+    /// Whether the client and the server have no name. Not the entry's: where labels are dropped, many keys share one.
+    unattributed: [bool; 2],
+}
+
+impl Place {
+    /// Says whether the client and the server have no name.
+    pub fn with_unattributed(self, client: bool, server: bool) -> Self {
+        Self { unattributed: [client, server], ..self }
+    }
 }
 
 impl Default for Place {
     fn default() -> Self {
-        Place { index: u32::MAX, tenant: 0, generation: 0 }
+        Place { index: u32::MAX, tenant: 0, generation: 0, unattributed: [false; 2] }
     }
 }
 
@@ -51,6 +60,8 @@ pub struct Ledger {
     listeners: HashMap<[std::sync::Arc<str>; 3], ListenerEntry, RandomState>,
     now: Instant,
     folded: u64,
+    /// Whether edges were folded on arrival since the last `finish`.
+    overflowed: bool,
     /// Bytes of ends without a name: client, server.
     unattributed: [u64; 2],
     /// Ticks of the kernel's timer in a second.
@@ -71,6 +82,7 @@ impl Ledger {
             listeners: HashMap::default(),
             now,
             folded: 0,
+            overflowed: false,
             unattributed: [0; 2],
             frequency: 250,
             config,
@@ -102,6 +114,7 @@ impl Ledger {
     pub fn finish(&mut self) {
         self.retire_idle();
         self.keep_budget();
+        self.recall_overflow();
     }
 
     /// Whether a place is still what it was given out as, under names of this generation.
@@ -110,14 +123,20 @@ impl Ledger {
         place.generation == generation && entry.is_some_and(|entry| entry.tenant == place.tenant)
     }
 
-    /// The place of an edge's numbers.
+    /// The place of an edge's numbers. New edges beyond what memory is meant for are folded into `other` on arrival.
     pub fn place(&mut self, edge: &Edge, generation: u64) -> Place {
         let labels = self.config.plan.values(edge);
         let index = match self.by_labels.get(&labels) {
             Some(index) => *index,
+            None if self.is_full() => {
+                self.folded += 1;
+                self.overflowed = true;
+                budget::other_of(edge.observer)
+            }
             None => self.insert(labels, edge.observer),
         };
-        Place { index, tenant: self.entries[index as usize].tenant, generation }
+        let tenant = self.entries[index as usize].tenant;
+        Place { index, tenant, generation, unattributed: [false; 2] }
     }
 
     /// The numbers at a place. Marks them as active now and exposed.
@@ -139,17 +158,9 @@ impl Ledger {
         entry
     }
 
-    /// Says whether the client and the server of a place have no name.
-    pub fn set_unattributed(&mut self, place: Place, client: bool, server: bool) {
-        if let Some(entry) = self.entries.get_mut(place.index as usize) {
-            entry.unattributed = [client, server];
-        }
-    }
-
     /// Counts the bytes of a place whose client or server has no name.
     pub fn count_unattributed(&mut self, place: Place, bytes: u64) {
-        let Some(entry) = self.entries.get(place.index as usize) else { return };
-        for (sum, nameless) in self.unattributed.iter_mut().zip(entry.unattributed) {
+        for (sum, nameless) in self.unattributed.iter_mut().zip(place.unattributed) {
             *sum += if nameless { bytes } else { 0 };
         }
     }

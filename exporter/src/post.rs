@@ -26,12 +26,10 @@ impl<'a> Post<'a> {
     fn place(&mut self, key: &FlowKey, place: &mut Place, processes: &Processes) -> Place {
         if !self.ledger.is_current(*place, self.generation) {
             let edge = self.naming.edge(key, processes);
-            *place = self.ledger.place(&edge, self.generation);
-            self.ledger.set_unattributed(
-                *place,
-                is_unattributed(&edge.client),
-                is_unattributed(&edge.server),
-            );
+            *place = self
+                .ledger
+                .place(&edge, self.generation)
+                .with_unattributed(is_unattributed(&edge.client), is_unattributed(&edge.server));
         }
         *place
     }

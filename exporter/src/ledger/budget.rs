@@ -10,6 +10,9 @@ const RETAINED_PER_SERVED: usize = 4;
 /// Fewest series an edge is served as: what the budget is divided by.
 const SMALLEST_EDGE: usize = 16;
 
+/// Edges that may come to those retained before the next `finish` folds; what is new beyond them is folded on arrival.
+const SLACK: usize = 4096;
+
 impl Ledger {
     /// Series served now, of edges and listeners.
     pub fn series(&self) -> usize {
@@ -51,9 +54,8 @@ impl Ledger {
     pub(super) fn keep_budget(&mut self) {
         let mut series = self.series();
         let limit = self.config.series_limit;
-        let retained_limit = (limit / SMALLEST_EDGE).max(1) * RETAINED_PER_SERVED;
-        let retained = |ledger: &Self| ledger.by_labels.len().saturating_sub(OTHER.len());
-        if series <= limit && retained(self) <= retained_limit {
+        let retained_limit = self.retained_limit();
+        if series <= limit && self.retained() <= retained_limit {
             return;
         }
         let mut victims: Vec<u32> =
@@ -65,7 +67,7 @@ impl Ledger {
         for index in victims {
             let over = series > limit;
             let exposed = self.entries[index as usize].exposed;
-            if !(over && exposed) && retained(self) <= retained_limit {
+            if !(over && exposed) && self.retained() <= retained_limit {
                 if over {
                     continue;
                 }
@@ -75,6 +77,29 @@ impl Ledger {
             self.fold(index);
             series = series + self.served_other(index) - before;
         }
+    }
+
+    /// Whether no new edge may be entered before the next `finish`.
+    pub(super) fn is_full(&self) -> bool {
+        self.retained() >= self.retained_limit() + SLACK
+    }
+
+    /// Flow keys that were folded on arrival ask for a place again, for there may be room now.
+    pub(super) fn recall_overflow(&mut self) {
+        if std::mem::take(&mut self.overflowed) {
+            for other in &mut self.entries[..OTHER.len()] {
+                other.tenant = other.tenant.wrapping_add(1);
+            }
+        }
+    }
+
+    /// Edges whose totals are kept by themselves, served or not.
+    fn retained(&self) -> usize {
+        self.by_labels.len().saturating_sub(OTHER.len())
+    }
+
+    fn retained_limit(&self) -> usize {
+        (self.config.series_limit / SMALLEST_EDGE).max(1) * RETAINED_PER_SERVED
     }
 
     fn served(&self, index: u32) -> usize {
@@ -105,7 +130,7 @@ impl Ledger {
 }
 
 /// The place of the entry that takes an observer's folded edges.
-fn other_of(observer: Observer) -> u32 {
+pub(super) fn other_of(observer: Observer) -> u32 {
     match observer {
         Observer::Client => 0,
         Observer::Server => 1,

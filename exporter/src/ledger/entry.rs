@@ -42,8 +42,6 @@ pub struct Entry {
     pub last_active: Instant,
     /// When it was first seen.
     pub created: Instant,
-    /// Whether the client and the server have no name.
-    pub unattributed: [bool; 2],
     /// How many edges had this place in the ledger before.
     pub tenant: u32,
     /// Whether it is served; an idle edge is not, but keeps its numbers.
@@ -67,7 +65,6 @@ impl Entry {
             connections: 0,
             last_active: now,
             created: now,
-            unattributed: [false; 2],
             tenant: 0,
             exposed: false,
         }

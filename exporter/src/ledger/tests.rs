@@ -231,7 +231,53 @@ fn unattributed_bytes_are_counted_by_end() {
     let mut ledger = ledger(1000);
     ledger.begin(Instant::now());
     let place = ledger.place(&edge(Observer::Client, "api"), 0);
-    ledger.set_unattributed(place, false, true);
-    ledger.count_unattributed(place, 100);
+    ledger.count_unattributed(place.with_unattributed(false, true), 100);
+    // Another flow of the same edge, both of whose ends have a name.
+    let named = ledger.place(&edge(Observer::Client, "api"), 0);
+    ledger.count_unattributed(named, 7);
     assert_eq!(ledger.unattributed_bytes(), [0, 100]);
+}
+
+#[test]
+fn a_flood_of_edges_within_a_pass_is_bounded_and_exact() {
+    const FLOOD: u64 = 10_000;
+    let mut ledger = ledger(200);
+    let start = Instant::now();
+    for round in 1..=3 {
+        ledger.begin(start + Duration::from_secs(round));
+        for n in 0..FLOOD {
+            let observer = if n % 2 == 0 { Observer::Client } else { Observer::Server };
+            let place = ledger.place(&edge(observer, &format!("{round}-{n}")), 0);
+            assert!(ledger.is_current(place, 0), "it is good until the pass ends");
+            let mut counters = Counters::default();
+            counters[Counter::SentBytes] = n;
+            ledger.active(place).counters.add(&counters);
+        }
+        let most = 200 / 16 * 4 + 4096 + 2;
+        assert!(ledger.by_labels.len() <= most, "{} edges", ledger.by_labels.len());
+        assert!(ledger.entries.len() <= most, "{} entries", ledger.entries.len());
+        ledger.finish();
+        assert!(ledger.series() <= 200);
+        let (collected, back) = Collected::of(ledger);
+        ledger = back;
+        assert_eq!(collected.sum(SENT), round * (FLOOD - 1) * FLOOD / 2);
+        assert!(ledger.folded_edges() >= round * (FLOOD - 20));
+    }
+}
+
+#[test]
+fn an_edge_folded_on_arrival_gets_its_own_place_once_there_is_room() {
+    let mut ledger = ledger(200);
+    ledger.begin(Instant::now());
+    let own = ledger.place(&edge(Observer::Client, "own"), 0);
+    for n in 0..5000 {
+        ledger.place(&edge(Observer::Client, &format!("b{n}")), 0);
+    }
+    let folded = ledger.place(&edge(Observer::Server, "late"), 0);
+    assert_eq!(folded.index, 1, "the server's other");
+    assert!(ledger.is_current(folded, 0));
+    assert_ne!(own.index, 0);
+    ledger.finish();
+    assert!(!ledger.is_current(folded, 0));
+    assert!(ledger.place(&edge(Observer::Server, "late"), 0).index > 1);
 }
