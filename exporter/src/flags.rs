@@ -93,7 +93,7 @@ pub struct Flags {
     )]
     service_ports: Ports,
 
-    /// Most series to expose; beyond it the least recently active edges fold into `other`.
+    /// Most series to expose, at least 200; beyond it the least recently active edges fold into `other`.
     #[arg(
         long = "series.limit",
         env = "FLOWGAUGE_SERIES_LIMIT",

@@ -8,6 +8,7 @@
 mod budget;
 mod encode;
 mod entry;
+mod listeners;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -16,7 +17,9 @@ use flowgauge_probes::tcp::Counter;
 use foldhash::fast::RandomState;
 
 use crate::edge::{Edge, LabelPlan, LabelValues, Observer};
-pub use entry::{Entry, ListenerEntry};
+pub use entry::Entry;
+use listeners::Listeners;
+pub use listeners::{ListenerEntry, ListenerLabels};
 
 /// Where a flow key's numbers go, kept with the key: valid until the names change or the edge is folded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +60,7 @@ pub struct Ledger {
     entries: Vec<Entry>,
     by_labels: HashMap<LabelValues, u32, RandomState>,
     free: Vec<u32>,
-    listeners: HashMap<[std::sync::Arc<str>; 3], ListenerEntry, RandomState>,
+    listeners: Listeners,
     now: Instant,
     folded: u64,
     /// Whether edges were folded on arrival since the last `finish`.
@@ -79,7 +82,7 @@ impl Ledger {
             entries: Vec::new(),
             by_labels: HashMap::default(),
             free: Vec::new(),
-            listeners: HashMap::default(),
+            listeners: Listeners::new(config.series_limit, now),
             now,
             folded: 0,
             overflowed: false,
@@ -105,14 +108,13 @@ impl Ledger {
         for entry in &mut self.entries {
             entry.connections = 0;
         }
-        for listener in self.listeners.values_mut() {
-            listener.begin();
-        }
+        self.listeners.begin();
     }
 
-    /// Ends a pass: idle edges leave the exposition, and edges beyond the budget are folded.
+    /// Ends a pass: idle edges and listeners leave the exposition, and those beyond the budget are folded.
     pub fn finish(&mut self) {
         self.retire_idle();
+        self.listeners.finish(self.now, self.config.idle_timeout);
         self.keep_budget();
         self.recall_overflow();
     }
@@ -151,11 +153,8 @@ impl Ledger {
     }
 
     /// The numbers of a listener, by namespace, workload and port.
-    pub fn listener(&mut self, labels: [std::sync::Arc<str>; 3]) -> &mut ListenerEntry {
-        let now = self.now;
-        let entry = self.listeners.entry(labels).or_default();
-        entry.last_seen = Some(now);
-        entry
+    pub fn listener(&mut self, labels: ListenerLabels) -> &mut ListenerEntry {
+        self.listeners.entry(labels, self.now)
     }
 
     /// Counts the bytes of a place whose client or server has no name.

@@ -176,7 +176,7 @@ pub static ACCEPT_QUEUE_LIMIT: Family = listener(
 pub static ACCEPT_QUEUE_DROPS: Family = listener(
     "tcp_accept_queue_drops",
     FamilyKind::Counter,
-    "Connection requests and final acknowledgements that listeners dropped, nearly always because the accept queue was full.",
+    "Connection requests and final acknowledgements that listeners dropped, nearly always because the accept queue was full; listeners beyond a quarter of --series.limit are added up as workload other without a port.",
     "sock.sk_drops",
 );
 

@@ -97,7 +97,11 @@ fn get(address: &str, path: &str) -> String {
 #[test]
 fn mistakes_are_one_line_and_exit_64() {
     for (arguments, environment, expected) in [
-        (&["--series.limit=0"][..], None, "flowgauge: --series.limit: \"0\": must be a whole number from 1"),
+        (
+            &["--series.limit=199"][..],
+            None,
+            "flowgauge: --series.limit: \"199\": must be a whole number from 200",
+        ),
         (&["--nonsense"], None, "flowgauge: --nonsense: no such flag"),
         (
             &[],

@@ -146,7 +146,7 @@ fn fifty_thousand_open_sockets() -> Result<()> {
 /// this machine, the scrapes themselves included.
 #[test]
 fn a_series_budget_keeps_totals_exact() -> Result<()> {
-    // Listeners take series as well, and are never folded.
+    // Listeners take series as well, up to a quarter of them.
     const PORTS: u16 = 8;
     const ADDRESSES: u8 = 250;
     const EACH: f64 = 400_017.0;

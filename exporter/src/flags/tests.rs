@@ -47,7 +47,7 @@ fn values() {
         "--series.idle-timeout=1h30m",
         "--log.format=JSON",
         "check",
-        "--series.limit=5",
+        "--series.limit=200",
     ])
     .unwrap();
     let shown: Vec<_> = flags.listen_addresses.iter().map(ToString::to_string).collect();
@@ -57,7 +57,7 @@ fn values() {
     assert_eq!(flags.labels_drop.0, ["server_zone"]);
     assert_eq!(flags.service_ports(), [50051, 33000]);
     assert_eq!(flags.series_idle_timeout, Duration::from_secs(5400));
-    assert_eq!((flags.log_format, flags.series_limit), (LogFormat::Json, 5));
+    assert_eq!((flags.log_format, flags.series_limit), (LogFormat::Json, 200));
     assert_eq!(flags.command, Some(Command::Check));
 }
 
@@ -77,7 +77,10 @@ fn the_last_word_on_a_collector_counts() {
 #[test]
 fn every_mistake_names_its_flag_and_the_reason() {
     for (arguments, expected) in [
-        (&["--series.limit=0"][..], "--series.limit: \"0\": must be a whole number from 1 to 4294967295"),
+        (
+            &["--series.limit=199"][..],
+            "--series.limit: \"199\": must be a whole number from 200 to 4294967295",
+        ),
         (&["--series.limit=-1"], "--series.limit: \"-1\": must be"),
         (&["--series.limit=\n\u{1b}"], "--series.limit: \"\\n\\u{1b}\": must be"),
         (&["--series.idle-timeout=5"], "--series.idle-timeout: \"5\": is not a duration such as"),

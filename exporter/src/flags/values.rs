@@ -24,12 +24,15 @@ pub fn telemetry_path(text: &str) -> Result<String, String> {
     }
 }
 
-/// `--series.limit`: at least 1.
+/// Fewest series that a budget can be: both `other` edges with their histograms, and some listeners.
+const FEWEST_SERIES: u32 = 200;
+
+/// `--series.limit`: at least 200.
 pub fn series_limit(text: &str) -> Result<u32, String> {
     text.parse()
         .ok()
-        .filter(|limit| *limit > 0)
-        .ok_or_else(|| format!("must be a whole number from 1 to {}", u32::MAX))
+        .filter(|limit| *limit >= FEWEST_SERIES)
+        .ok_or_else(|| format!("must be a whole number from {FEWEST_SERIES} to {}", u32::MAX))
 }
 
 /// `--labels.service-ports`: a comma list of ports.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Holding the ledger to its budget of series.
 
-use super::{Entry, Ledger, ListenerEntry, OTHER};
+use super::{Entry, Ledger, OTHER};
 use crate::edge::Observer;
 
 /// Idle edges whose totals are kept, for each edge that the budget could serve.
@@ -17,7 +17,7 @@ impl Ledger {
     /// Series served now, of edges and listeners.
     pub fn series(&self) -> usize {
         let edges: usize = self.entries.iter().filter(|entry| entry.exposed).map(Entry::series).sum();
-        edges + self.listeners.len() * ListenerEntry::SERIES
+        edges + self.listeners.series(true)
     }
 
     /// Most series that may be served.
@@ -44,9 +44,6 @@ impl Ledger {
                 entry.exposed = false;
             }
         }
-        self.listeners.retain(|_, listener| {
-            listener.open || listener.last_seen.is_some_and(|seen| now.duration_since(seen) < timeout)
-        });
     }
 
     /// Folds the least recently active edges until the rest fits; of edges equally active, the youngest first, whose

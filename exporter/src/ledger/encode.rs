@@ -153,13 +153,13 @@ impl Ledger {
         ];
         for (family, value) in gauges {
             let mut metric = family.describe(encoder)?;
-            for (values, listener) in &self.listeners {
+            for (values, listener) in self.listeners.served().filter(|(_, listener)| listener.open) {
                 let labels = listener_labels(family, values);
                 metric.encode_family(&labels)?.encode_gauge(&(value(listener) as f64))?;
             }
         }
         let mut metric = tcp::ACCEPT_QUEUE_DROPS.describe(encoder)?;
-        for (values, listener) in &self.listeners {
+        for (values, listener) in self.listeners.served() {
             let labels = listener_labels(&tcp::ACCEPT_QUEUE_DROPS, values);
             count(&mut metric, &labels, listener.drops)?;
         }

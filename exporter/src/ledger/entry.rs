@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The numbers of one edge, and of one listener.
+//! The numbers of one edge.
 
 use std::time::{Duration, Instant};
 
@@ -136,32 +136,5 @@ impl Entry {
 fn add<const N: usize, V: Into<u64>>(sums: &mut [u64; N], more: [V; N]) {
     for (sum, more) in sums.iter_mut().zip(more) {
         *sum += more.into();
-    }
-}
-
-/// The accept queue of the listeners of one workload on one port.
-#[derive(Debug, Clone, Default)]
-pub struct ListenerEntry {
-    /// Connections that wait.
-    pub length: u64,
-    /// Most that may.
-    pub limit: u64,
-    /// Dropped since the start.
-    pub drops: u64,
-    /// Whether a listener exists now.
-    pub open: bool,
-    /// When one was last seen or dropped something.
-    pub last_seen: Option<Instant>,
-}
-
-impl ListenerEntry {
-    /// Series that a listener is served as.
-    pub const SERIES: usize = 3;
-
-    /// Begins a pass.
-    pub fn begin(&mut self) {
-        self.length = 0;
-        self.limit = 0;
-        self.open = false;
     }
 }

@@ -9,6 +9,8 @@ use prometheus_client::registry::Registry;
 use super::*;
 use crate::flags::DEFAULT_LABELS;
 
+mod listeners;
+
 fn identity(workload: &str) -> Identity {
     let empty: Arc<str> = "".into();
     Identity {
@@ -83,7 +85,7 @@ impl Collected {
             .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{')))
             .map(|line| {
                 let (labels, value) = line.rsplit_once(' ').unwrap();
-                (labels.to_owned(), value.parse().unwrap())
+                (labels.to_owned(), value.trim_end_matches(".0").parse().unwrap())
             })
             .collect()
     }

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The accept queues of listeners, within their share of the budget of series.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use foldhash::fast::RandomState;
+
+/// Namespace, workload, port.
+pub type ListenerLabels = [Arc<str>; 3];
+
+/// The part of the budget that is the listeners': one in so many.
+const SHARE: usize = 4;
+
+/// Listeners that have gone whose drops are kept, for each that can be served.
+const RETAINED_PER_SERVED: usize = 4;
+
+/// Listeners that may come to those kept before the next `finish` folds; what is new beyond them is folded on arrival.
+const SLACK: usize = 4096;
+
+/// The accept queue of the listeners of one workload on one port.
+#[derive(Debug, Clone)]
+pub struct ListenerEntry {
+    /// Connections that wait.
+    pub length: u64,
+    /// Most that may.
+    pub limit: u64,
+    /// Dropped since the start.
+    pub drops: u64,
+    /// Whether a listener exists now: without one, length and limit are not served.
+    pub open: bool,
+    created: Instant,
+    /// When a listener was last seen or dropped something.
+    last_seen: Instant,
+    /// Whether it is served; one that has gone for long is not, but keeps its drops.
+    exposed: bool,
+}
+
+impl ListenerEntry {
+    fn new(now: Instant) -> Self {
+        Self { length: 0, limit: 0, drops: 0, open: false, created: now, last_seen: now, exposed: true }
+    }
+
+    /// Series of the most expensive kind of listener: an open one.
+    const MOST_SERIES: usize = 3;
+
+    fn series(&self, gauges: bool) -> usize {
+        match (self.exposed, self.open && gauges) {
+            (false, _) => 0,
+            (true, false) => 1,
+            (true, true) => Self::MOST_SERIES,
+        }
+    }
+
+    fn begin(&mut self) {
+        self.length = 0;
+        self.limit = 0;
+        self.open = false;
+    }
+
+    fn absorb(&mut self, gone: &Self) {
+        self.length += gone.length;
+        self.limit += gone.limit;
+        self.drops += gone.drops;
+        self.open |= gone.open;
+        self.exposed = true;
+    }
+}
+
+/// All listeners. Those beyond the budget are added up as `other`; drops stay exact.
+#[derive(Debug)]
+pub struct Listeners {
+    entries: HashMap<ListenerLabels, ListenerEntry, RandomState>,
+    other_labels: ListenerLabels,
+    other: ListenerEntry,
+    /// Most that are served, `other` included.
+    most_served: usize,
+}
+
+impl Listeners {
+    /// None yet. `series_limit` is the budget of edges and listeners together.
+    pub fn new(series_limit: usize, now: Instant) -> Self {
+        Self {
+            entries: HashMap::default(),
+            other_labels: ["".into(), "other".into(), "".into()],
+            other: ListenerEntry { exposed: false, ..ListenerEntry::new(now) },
+            most_served: (series_limit / SHARE / ListenerEntry::MOST_SERIES).max(1),
+        }
+    }
+
+    /// Begins a pass: gauges are counted afresh.
+    pub fn begin(&mut self) {
+        self.entries.values_mut().chain([&mut self.other]).for_each(ListenerEntry::begin);
+    }
+
+    /// The numbers of a listener that exists, or dropped something, at `now`.
+    pub fn entry(&mut self, labels: ListenerLabels, now: Instant) -> &mut ListenerEntry {
+        let full = self.entries.len() >= self.most_retained() + self.most_served + SLACK;
+        if full && !self.entries.contains_key(&labels) {
+            self.other.exposed = true;
+            return &mut self.other;
+        }
+        let entry = self.entries.entry(labels).or_insert_with(|| ListenerEntry::new(now));
+        entry.last_seen = now;
+        entry.exposed = true;
+        entry
+    }
+
+    /// Ends a pass: what has gone for as long as `timeout` is no longer served, and what is beyond the budget is folded
+    /// into `other`. Those that exist now and were there first stay.
+    pub fn finish(&mut self, now: Instant, timeout: Duration) {
+        for entry in self.entries.values_mut() {
+            entry.exposed = entry.open || now.duration_since(entry.last_seen) < timeout;
+        }
+        let served = self.entries.values().filter(|entry| entry.exposed).count();
+        let other_was_served = usize::from(self.other.exposed);
+        if served + other_was_served > self.most_served {
+            self.fold_beyond(self.most_served - 1, |entry| entry.exposed);
+        }
+        self.fold_beyond(self.most_retained(), |entry| !entry.exposed);
+    }
+
+    /// Those that are served.
+    pub fn served(&self) -> impl Iterator<Item = (&ListenerLabels, &ListenerEntry)> {
+        self.entries.iter().chain([(&self.other_labels, &self.other)]).filter(|(_, entry)| entry.exposed)
+    }
+
+    /// Series that they are served as, with or without gauges. Must agree with what `encode` writes; a test holds it to
+    /// that.
+    pub fn series(&self, gauges: bool) -> usize {
+        self.served().map(|(_, entry)| entry.series(gauges)).sum()
+    }
+
+    fn most_retained(&self) -> usize {
+        self.most_served * RETAINED_PER_SERVED
+    }
+
+    /// Folds all but the first `most` of some entries: open before gone, seen late before early, old before young.
+    fn fold_beyond(&mut self, most: usize, of: impl Fn(&ListenerEntry) -> bool) {
+        let mut some: Vec<_> = self.entries.iter().filter(|(_, entry)| of(entry)).collect();
+        if some.len() <= most {
+            return;
+        }
+        some.sort_unstable_by(|(a_labels, a), (b_labels, b)| {
+            let by_use = b.open.cmp(&a.open).then(b.last_seen.cmp(&a.last_seen));
+            by_use.then(a.created.cmp(&b.created)).then(a_labels.cmp(b_labels))
+        });
+        let victims: Vec<ListenerLabels> = some.drain(most..).map(|(labels, _)| labels.clone()).collect();
+        for labels in victims {
+            // What has gone and never dropped anything leaves nothing to add up.
+            if let Some(gone) = self.entries.remove(&labels)
+                && (gone.open || gone.drops > 0)
+            {
+                self.other.absorb(&gone);
+            }
+        }
+    }
+
+    /// Listeners kept, served or not.
+    #[cfg(test)]
+    pub fn kept(&self) -> usize {
+        self.entries.len()
+    }
+}
