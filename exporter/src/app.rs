@@ -20,8 +20,9 @@ use crate::edge::LabelPlan;
 use crate::flags::{DEFAULT_LABELS, Flags};
 use crate::ledger::{Ledger, LedgerConfig};
 use crate::naming::{Naming, PortNaming};
-use crate::pass::{PassThread, ProbeState, Shared};
+use crate::pass::{AskError, PassThread, ProbeState, Shared};
 use crate::privileges;
+use crate::quiet::Quiet;
 use crate::source::{ComponentStatus, MetricSource, State};
 use crate::tcp_families;
 
@@ -93,7 +94,7 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
     } else {
         Collector::Disabled
     };
-    Ok(Arc::new(Source { resolver, shared, tcp }))
+    Ok(Arc::new(Source { resolver, shared, tcp, failures: Quiet::default() }))
 }
 
 fn start_tcp(
@@ -175,6 +176,17 @@ struct Source {
     resolver: Arc<Resolver>,
     shared: Arc<Shared>,
     tcp: Collector,
+    /// Of passes for scrapes.
+    failures: Quiet,
+}
+
+/// Ends the program, which can measure nothing any more: whoever started it starts it again.
+fn end_without_probes() -> ! {
+    // Whoever comes second waits here for the end.
+    static ENDING: Mutex<()> = Mutex::new(());
+    let _ending = ENDING.lock();
+    tracing::error!("the probes thread has died: nothing is measured any more, so flowgauge ends");
+    std::process::exit(1)
 }
 
 impl Source {
@@ -186,11 +198,19 @@ impl Source {
 impl MetricSource for Source {
     fn refresh(&self) -> Result<(), anyhow::Error> {
         // A pass that fails is told by collector_up; the rest is served.
-        if let Collector::Running(thread) = &self.tcp
-            && let Err(error) = thread.pass()
-        {
-            self.shared.state.lock().error = Some(format!("{error:#}"));
-            tracing::error!(collector = "tcp", error = %format_args!("{error:#}"), "pass failed");
+        let Collector::Running(thread) = &self.tcp else { return Ok(()) };
+        match thread.pass() {
+            Ok(()) => {
+                if self.failures.reset() {
+                    tracing::info!(collector = "tcp", "passes succeed again");
+                }
+            }
+            Err(AskError::Failed(error)) => {
+                if let Some(silenced) = self.failures.speak() {
+                    tracing::error!(collector = "tcp", error, silenced, "pass failed");
+                }
+            }
+            Err(AskError::Dead) => end_without_probes(),
         }
         Ok(())
     }
@@ -242,7 +262,10 @@ impl MetricSource for Source {
 
     fn reload(&self) -> Result<(), anyhow::Error> {
         match &self.tcp {
-            Collector::Running(thread) => thread.reload(),
+            Collector::Running(thread) => match thread.reload() {
+                Err(AskError::Dead) => end_without_probes(),
+                result => Ok(result?),
+            },
             Collector::Disabled | Collector::Failed(_) => {
                 self.resolver.reload();
                 Ok(())

@@ -29,7 +29,7 @@ static UP: Family = family(
     Gauge,
     None,
     &["collector"],
-    "Whether the collector works: 1, or 0 when it could not start or its last pass failed.",
+    "Whether the collector works: 1, or 0 when it could not start or its last pass failed; its gauges are not served then.",
     "The exporter itself.",
 );
 static RUN_SECONDS: Family = family(
@@ -90,12 +90,20 @@ static PASSES: Family = family(
     "Passes over the kernel's sockets, those without a scrape included.",
     "The exporter itself.",
 );
+static PASS_FAILURES: Family = family(
+    "pass_failures",
+    Counter,
+    None,
+    &[],
+    "Passes that failed, those without a scrape included: until one succeeds, scrapes show no gauges, and the next counts what this one did not.",
+    "The exporter itself.",
+);
 static WALKED: Family = family(
     "walked_sockets",
     Gauge,
     None,
     &[],
-    "Sockets that the last pass read.",
+    "Sockets that the last pass read that did not fail.",
     "kernel's established-sockets hash",
 );
 static LONGEST: Family = family(
@@ -103,7 +111,7 @@ static LONGEST: Family = family(
     Gauge,
     Some(Unit::Seconds),
     &[],
-    "Longest single run of the walk in the last pass: how long it held a CPU.",
+    "Longest single run of the walk in the last pass that did not fail: how long it held a CPU.",
     "The exporter's monotonic clock.",
 );
 static KEYS: Family = family(
@@ -184,6 +192,7 @@ pub static FAMILIES: &[&Family] = &[
     &LOST,
     &MOVED,
     &PASSES,
+    &PASS_FAILURES,
     &WALKED,
     &LONGEST,
     &KEYS,
@@ -253,6 +262,7 @@ pub fn encode(
     out.samples(&LOST, lost.map(|(reason, lost)| (reason, lost as f64)))?;
     out.one(&MOVED, health.moved_chains as f64)?;
     out.one(&PASSES, probe.passes as f64)?;
+    out.one(&PASS_FAILURES, probe.failures as f64)?;
     out.one(&WALKED, probe.last.sockets as f64)?;
     out.one(&LONGEST, probe.last.longest_run.as_secs_f64())?;
     out.one(&KEYS, probe.keys as f64)?;

@@ -65,6 +65,8 @@ pub struct Ledger {
     folded: u64,
     /// Whether edges were folded on arrival since the last `finish`.
     overflowed: bool,
+    /// Whether the gauges are those of a whole pass; they are not served otherwise.
+    gauges: bool,
     /// Bytes of ends without a name: client, server.
     unattributed: [u64; 2],
     /// Ticks of the kernel's timer in a second.
@@ -86,6 +88,7 @@ impl Ledger {
             now,
             folded: 0,
             overflowed: false,
+            gauges: false,
             unattributed: [0; 2],
             frequency: 250,
             config,
@@ -102,13 +105,19 @@ impl Ledger {
         self.frequency = frequency;
     }
 
-    /// Begins a pass: gauges are counted afresh.
+    /// Begins a pass: gauges are counted afresh, and not served unless it turns out [`whole`](Self::whole).
     pub fn begin(&mut self, now: Instant) {
         self.now = now;
+        self.gauges = false;
         for entry in &mut self.entries {
             entry.connections = 0;
         }
         self.listeners.begin();
+    }
+
+    /// Says that the pass saw everything: its gauges are served until the next one begins.
+    pub fn whole(&mut self) {
+        self.gauges = true;
     }
 
     /// Ends a pass: idle edges and listeners leave the exposition, and those beyond the budget are folded.

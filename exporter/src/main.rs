@@ -16,6 +16,7 @@ mod naming;
 mod pass;
 mod post;
 mod privileges;
+mod quiet;
 mod self_metrics;
 mod source;
 mod tcp_families;

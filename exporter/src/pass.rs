@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use crate::ledger::{Ledger, Place};
 use crate::naming::Naming;
 use crate::post::Post;
+use crate::quiet::Quiet;
 
 /// How often the kernel's maps are looked after when nobody scrapes.
 const TEND: Duration = Duration::from_secs(1);
@@ -42,10 +43,12 @@ pub struct Shared {
 pub struct ProbeState {
     /// Kernel-side health.
     pub health: Health,
-    /// The last pass.
+    /// The last pass that did not fail.
     pub last: PassReport,
     /// Passes made since the start, those without a scrape included.
     pub passes: u64,
+    /// Those of them that failed.
+    pub failures: u64,
     /// Flow keys held.
     pub keys: usize,
     /// The last error, while it lasts.
@@ -55,6 +58,17 @@ pub struct ProbeState {
 enum Request {
     Pass(SyncSender<Result<(), String>>),
     Reload(SyncSender<()>),
+}
+
+/// Why nothing came of asking the thread.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// The kernel refused the pass; what was counted is kept for the next one.
+    #[error("{0}")]
+    Failed(String),
+    /// The thread has ended before its time: nothing will be measured any more.
+    #[error("the probes thread has died")]
+    Dead,
 }
 
 /// A running pass thread. Dropping it ends the thread and detaches the programs.
@@ -92,6 +106,7 @@ impl PassThread {
                             shared,
                             passed: Instant::now(),
                             keys_reported: 0,
+                            failures: Quiet::default(),
                         };
                         let first = worker.pass();
                         if started.send(first).is_ok() {
@@ -109,24 +124,24 @@ impl PassThread {
     /// Makes a pass and waits for it.
     ///
     /// # Errors
-    /// When the kernel refused it; what was counted is kept for the next one.
-    pub fn pass(&self) -> anyhow::Result<()> {
-        let (reply, answer) = sync_channel(1);
-        let requests = self.requests.as_ref().context("the probes thread has ended")?;
-        requests.send(Request::Pass(reply)).map_err(|_| anyhow!("the probes thread has died"))?;
-        let result = answer.recv().map_err(|_| anyhow!("the probes thread died during the pass"))?;
-        result.map_err(|error| anyhow!(error))
+    /// When the pass failed or the thread has died.
+    pub fn pass(&self) -> Result<(), AskError> {
+        self.ask(Request::Pass)?.map_err(AskError::Failed)
     }
 
     /// Reads the names file again, with the privileges that this thread kept.
     ///
     /// # Errors
     /// When the thread has died.
-    pub fn reload(&self) -> anyhow::Result<()> {
+    pub fn reload(&self) -> Result<(), AskError> {
+        self.ask(Request::Reload)
+    }
+
+    fn ask<T>(&self, request: impl FnOnce(SyncSender<T>) -> Request) -> Result<T, AskError> {
         let (reply, answer) = sync_channel(1);
-        let requests = self.requests.as_ref().context("the probes thread has ended")?;
-        requests.send(Request::Reload(reply)).map_err(|_| anyhow!("the probes thread has died"))?;
-        answer.recv().map_err(|_| anyhow!("the probes thread died while it reloaded"))
+        let requests = self.requests.as_ref().ok_or(AskError::Dead)?;
+        requests.send(request(reply)).map_err(|_| AskError::Dead)?;
+        answer.recv().map_err(|_| AskError::Dead)
     }
 }
 
@@ -151,6 +166,8 @@ struct Worker<'o> {
     passed: Instant,
     /// Flow keys held after it.
     keys_reported: usize,
+    /// Of looking after the kernel's maps.
+    failures: Quiet,
 }
 
 impl Worker<'_> {
@@ -181,14 +198,16 @@ impl Worker<'_> {
         if let Some(frequency) = self.probe.timer_frequency() {
             ledger.set_frequency(frequency);
         }
-        ledger.finish();
-        drop(ledger);
         if result.is_ok() {
+            ledger.whole();
             self.passed = Instant::now();
             self.keys_reported = self.probe.keys();
         }
+        ledger.finish();
+        drop(ledger);
         let mut state = self.shared.state.lock();
         state.passes += 1;
+        state.failures += u64::from(result.is_err());
         state.health = self.probe.health();
         state.keys = self.probe.keys();
         state.error = result.as_ref().err().map(ToString::to_string);
@@ -212,8 +231,17 @@ impl Worker<'_> {
         } else {
             Ok(())
         };
-        if let Err(error) = result {
-            tracing::error!(error = %format_args!("{error:#}"), "cannot drain the kernel's maps");
+        match result {
+            Err(error) => {
+                if let Some(silenced) = self.failures.speak() {
+                    tracing::error!(error = %format_args!("{error:#}"), silenced, "cannot drain the kernel's maps");
+                }
+            }
+            Ok(()) => {
+                if self.failures.reset() {
+                    tracing::info!("the kernel's maps are drained again");
+                }
+            }
         }
     }
 }
@@ -226,6 +254,23 @@ fn pass_is_due(keys: usize, keys_reported: usize, since: Duration) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_that_died_is_told_from_a_pass_that_failed() {
+        let (requests, receiver) = sync_channel(4);
+        let thread = std::thread::spawn(move || {
+            // One pass that fails, one during which the thread ends, and nobody after that.
+            if let Ok(Request::Pass(reply)) = receiver.recv() {
+                reply.send(Err("no memory".to_owned())).unwrap();
+            }
+            receiver.recv().unwrap();
+        });
+        let thread = PassThread { requests: Some(requests), thread: Some(thread) };
+        assert!(matches!(thread.pass(), Err(AskError::Failed(reason)) if reason == "no memory"));
+        assert!(matches!(thread.pass(), Err(AskError::Dead)));
+        assert!(matches!(thread.pass(), Err(AskError::Dead)));
+        assert!(matches!(thread.reload(), Err(AskError::Dead)));
+    }
 
     #[test]
     fn a_pass_is_due_for_many_new_keys_or_after_a_while() {

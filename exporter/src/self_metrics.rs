@@ -15,7 +15,7 @@ use crate::source::{Family, FamilyKind, Unit};
 pub use process::{PROCESS_FAMILIES, ProcessCollector};
 
 /// The exporter's own families, in the order they are exposed.
-pub static FAMILIES: &[&Family] = &[BUILD, PASS_DURATION, PASS_FAILURES, SCRAPE_DURATION, RESPONSES];
+pub static FAMILIES: &[&Family] = &[BUILD, PASS_DURATION, SCRAPE_DURATION, RESPONSES];
 
 const BUILD: &Family = &Family {
     name: "build",
@@ -37,17 +37,6 @@ const PASS_DURATION: &Family = &Family {
     edge: false,
     source: "The exporter's monotonic clock.",
     buckets: DURATION_BUCKETS,
-};
-
-const PASS_FAILURES: &Family = &Family {
-    name: "pass_failures",
-    kind: FamilyKind::Counter,
-    unit: None,
-    help: "Passes that failed as a whole, so that the scrapes waiting for them were answered 500.",
-    labels: &[],
-    edge: false,
-    source: "The exporter itself.",
-    buckets: "",
 };
 
 const SCRAPE_DURATION: &Family = &Family {
@@ -81,7 +70,6 @@ const CODES: [u16; 5] = [200, 404, 405, 500, 503];
 #[derive(Debug)]
 pub struct SelfMetrics {
     passes: Histogram,
-    pass_failures: Counter,
     scrapes: Histogram,
     responses: [Counter; CODES.len()],
 }
@@ -91,7 +79,6 @@ impl Default for SelfMetrics {
         let durations = || Histogram::new((-5..=1).map(|power| 4_f64.powi(power)));
         Self {
             passes: durations(),
-            pass_failures: Counter::default(),
             scrapes: durations(),
             responses: std::array::from_fn(|_| Counter::default()),
         }
@@ -100,11 +87,8 @@ impl Default for SelfMetrics {
 
 impl SelfMetrics {
     /// A pass for scrapes ended.
-    pub fn pass(&self, took: Duration, succeeded: bool) {
+    pub fn pass(&self, took: Duration) {
         self.passes.observe(took.as_secs_f64());
-        if !succeeded {
-            self.pass_failures.inc();
-        }
     }
 
     /// A scrape's answer is ready to be sent.
@@ -130,7 +114,6 @@ impl Collector for SelfMetrics {
         ];
         BUILD.describe(&mut encoder)?.encode_info(&build)?;
         self.passes.encode(PASS_DURATION.describe(&mut encoder)?)?;
-        self.pass_failures.encode(PASS_FAILURES.describe(&mut encoder)?)?;
         self.scrapes.encode(SCRAPE_DURATION.describe(&mut encoder)?)?;
         let mut responses = RESPONSES.describe(&mut encoder)?;
         for (code, counter) in CODES.iter().zip(&self.responses) {

@@ -90,7 +90,7 @@ pub static RTT: Family = histogram(
 /// Open connections.
 pub static CONNECTIONS: Family = gauge(
     "tcp_connections",
-    "Connections open at the last pass, from the handshake until the socket is gone or in TIME-WAIT.",
+    "Connections open at the last pass, absent if it failed, from the handshake until the socket is gone or in TIME-WAIT.",
     "kernel's established-sockets hash",
 );
 /// Opened.

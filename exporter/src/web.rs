@@ -5,7 +5,6 @@ mod connection;
 mod landing;
 mod listen;
 mod passes;
-mod quiet;
 mod routes;
 
 #[cfg(test)]

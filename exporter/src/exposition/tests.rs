@@ -16,7 +16,7 @@ fn exposition() -> Exposition {
     let fake = Fake::taking(Duration::ZERO);
     fake.refresh().unwrap();
     let own = Arc::<SelfMetrics>::default();
-    own.pass(Duration::from_millis(3), true);
+    own.pass(Duration::from_millis(3));
     own.scrape(Duration::from_secs(100));
     own.response(200);
     Exposition::new(fake, own, ProcessCollector::new(Path::new("/proc")))

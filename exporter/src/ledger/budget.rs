@@ -16,8 +16,13 @@ const SLACK: usize = 4096;
 impl Ledger {
     /// Series served now, of edges and listeners.
     pub fn series(&self) -> usize {
-        let edges: usize = self.entries.iter().filter(|entry| entry.exposed).map(Entry::series).sum();
-        edges + self.listeners.series(true)
+        self.series_with(self.gauges)
+    }
+
+    fn series_with(&self, gauges: bool) -> usize {
+        let exposed = self.entries.iter().filter(|entry| entry.exposed);
+        let edges: usize = exposed.map(|entry| entry.series() - usize::from(!gauges)).sum();
+        edges + self.listeners.series(gauges)
     }
 
     /// Most series that may be served.
@@ -49,7 +54,8 @@ impl Ledger {
     /// Folds the least recently active edges until the rest fits; of edges equally active, the youngest first, whose
     /// history is shortest. Then folds retained idle edges, the longest idle first, until those kept are few enough.
     pub(super) fn keep_budget(&mut self) {
-        let mut series = self.series();
+        // A pass that failed must not make room.
+        let mut series = self.series_with(true);
         let limit = self.config.series_limit;
         let retained_limit = self.retained_limit();
         if series <= limit && self.retained() <= retained_limit {

@@ -121,9 +121,11 @@ impl Ledger {
         out.counter(&tcp::RETRANSMITTED_SEGMENTS, all, of(Counter::RetransmittedSegments))?;
         out.counter(&tcp::OUT_OF_ORDER_SEGMENTS, all, of(Counter::OutOfOrderSegments))?;
         out.histogram(&tcp::RTT, Entry::has_rtt, RTT_POWERS, |entry| (&entry.rtt, entry.rtt_sum))?;
-        out.each(&tcp::CONNECTIONS, all, |metric, entry, labels| {
-            metric.encode_family(labels)?.encode_gauge(&(entry.connections as f64))
-        })?;
+        out.each(
+            &tcp::CONNECTIONS,
+            |_| self.gauges,
+            |metric, entry, labels| metric.encode_family(labels)?.encode_gauge(&(entry.connections as f64)),
+        )?;
         out.counter(&tcp::OPENED, all, of(Counter::Opened))?;
         out.by_reason(&tcp::CLOSED, all, CLOSE_REASONS, |entry| entry.closed)?;
         out.counter(&tcp::ATTEMPTS, client, of(Counter::Attempts))?;
@@ -151,9 +153,10 @@ impl Ledger {
             (&tcp::ACCEPT_QUEUE_LENGTH, |listener| listener.length),
             (&tcp::ACCEPT_QUEUE_LIMIT, |listener| listener.limit),
         ];
+        let open = || self.listeners.served().filter(|(_, listener)| self.gauges && listener.open);
         for (family, value) in gauges {
             let mut metric = family.describe(encoder)?;
-            for (values, listener) in self.listeners.served().filter(|(_, listener)| listener.open) {
+            for (values, listener) in open() {
                 let labels = listener_labels(family, values);
                 metric.encode_family(&labels)?.encode_gauge(&(value(listener) as f64))?;
             }

@@ -114,7 +114,7 @@ impl Entry {
         self.connect.iter().any(|count| *count > 0)
     }
 
-    /// How many series it is served as. Must agree with what `encode` writes; a test holds it to that.
+    /// How many series it is served as, its gauge included. Must agree with what `encode` writes; a test holds it to that.
     pub fn series(&self) -> usize {
         // Bytes 2, segments 4, connections, opened, closed by reason, limited by what.
         const BOTH: usize = 2 + 4 + 1 + 1 + CLOSE_REASONS.len() + 3;

@@ -45,6 +45,7 @@ fn pass(ledger: &mut Ledger, now: Instant, grown: &[(&str, u64)]) {
         counters[Counter::SentBytes] = *bytes;
         ledger.active(place).counters.add(&counters);
     }
+    ledger.whole();
     ledger.finish();
 }
 
@@ -113,6 +114,7 @@ fn an_entry_counts_its_series_as_they_are_served() {
             entry.add_events(&events);
         }
         ledger.listener(["".into(), "api".into(), "443".into()]).open = true;
+        ledger.whole();
         let counted = ledger.series();
         let (collected, _) = Collected::of(ledger);
         assert_eq!(collected.samples().count(), counted, "{observer:?} {with_histograms}: {}", collected.0);
@@ -213,6 +215,31 @@ fn retained_totals_are_bounded_and_not_lost() {
     // Idle edges are kept but not served: fold them all by asking for room.
     let hidden: u64 = ledger.entries.iter().map(|entry| entry.counters[Counter::SentBytes]).sum();
     assert_eq!(hidden, total);
+}
+
+#[test]
+fn a_pass_that_failed_has_no_gauges() {
+    let mut ledger = ledger(1000);
+    let start = Instant::now();
+    let gauges = |collected: &Collected| {
+        let names = ["tcp_connections", "tcp_accept_queue_length", "tcp_accept_queue_limit"];
+        names.map(|name| collected.values(&format!("flowgauge_{name}")).len())
+    };
+    for (second, whole) in [(0, true), (1, false), (2, true)] {
+        ledger.begin(start + Duration::from_secs(second));
+        let place = ledger.place(&edge(Observer::Client, "api"), 0);
+        ledger.active(place).connections += 1;
+        ledger.listener(["".into(), "api".into(), "443".into()]).open = true;
+        if whole {
+            ledger.whole();
+        }
+        ledger.finish();
+        let (collected, back) = Collected::of(ledger);
+        ledger = back;
+        assert_eq!(gauges(&collected), [usize::from(whole); 3], "{}", collected.0);
+        assert_eq!(collected.values(SENT).len(), 1, "counters are served all the same");
+        assert_eq!(collected.samples().count(), ledger.series());
+    }
 }
 
 #[test]

@@ -17,8 +17,8 @@ use tokio::time::{Instant, Sleep};
 use tracing::{debug, warn};
 
 use super::Limits;
-use super::quiet::Quiet;
 use super::routes::Site;
+use crate::quiet::Quiet;
 
 /// A request line with its headers may take this many bytes; more is answered 431.
 const MAX_HEAD: usize = 16 << 10;

@@ -81,7 +81,7 @@ impl Passes {
                 Ok(result) => result.map_err(|error| format!("{error:#}").into()),
                 Err(_) => Err("the pass panicked".into()),
             };
-            this.metrics.pass(begun.elapsed(), result.is_ok());
+            this.metrics.pass(begun.elapsed());
             // Both under the lock, so that nobody begins another pass before this one's end is told.
             let mut state = this.state.lock();
             state.running = false;

@@ -14,8 +14,8 @@ use tracing::{error, info};
 
 use super::landing;
 use super::passes::Passes;
-use super::quiet::Quiet;
 use crate::exposition::{Coding, Exposition, Format};
+use crate::quiet::Quiet;
 use crate::self_metrics::SelfMetrics;
 use crate::source::{MetricSource, State};
 

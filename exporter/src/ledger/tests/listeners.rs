@@ -18,6 +18,7 @@ fn listen(ledger: &mut Ledger, now: Instant, listeners: &[(&str, u64)]) {
         entry.open = true;
         entry.drops += drops;
     }
+    ledger.whole();
     ledger.finish();
 }
 
