@@ -25,8 +25,10 @@ mod web;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
+use signal_hook::consts::SIGHUP;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
@@ -40,6 +42,11 @@ use crate::web::Site;
 const EXIT_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
+    // First of all: until something else is asked for, SIGHUP ends a program.
+    let hangup = Arc::<AtomicBool>::default();
+    if let Err(error) = signal_hook::flag::register(SIGHUP, Arc::clone(&hangup)) {
+        return failure(&format!("flowgauge: listening for SIGHUP: {error}"), ExitCode::FAILURE);
+    }
     let flags = match Flags::parse() {
         Ok(flags) => flags,
         Err(Usage::Show(text)) => return print(&text),
@@ -54,15 +61,19 @@ fn main() -> ExitCode {
         }
         None => match names_file_mistake(&flags) {
             Some(line) => mistake(&line),
-            None => start(&flags),
+            None => start(&flags, &hangup),
         },
     }
 }
 
 fn mistake(line: &str) -> ExitCode {
+    failure(line, ExitCode::from(EXIT_USAGE))
+}
+
+fn failure(line: &str, code: ExitCode) -> ExitCode {
     // Nothing else can be told when standard error is closed.
     let _ = writeln!(std::io::stderr(), "{line}");
-    ExitCode::from(EXIT_USAGE)
+    code
 }
 
 /// What is wrong with the names file, as a mistake on the command line is told: nothing is started with half of the
@@ -72,8 +83,8 @@ fn names_file_mistake(flags: &Flags) -> Option<String> {
     Some(format!("flowgauge: --labels.names-file: {}", check::one_line(&reason)))
 }
 
-fn start(flags: &Flags) -> ExitCode {
-    match run(flags) {
+fn start(flags: &Flags, hangup: &AtomicBool) -> ExitCode {
+    match run(flags, hangup) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error!(error = %format_args!("{error:#}"), "flowgauge cannot run");
@@ -91,8 +102,8 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-/// The exporter, from start to the end of its last response.
-fn run(flags: &Flags) -> anyhow::Result<()> {
+/// The exporter, from start to the end of its last response. `hangup` is set when SIGHUP comes.
+fn run(flags: &Flags, hangup: &AtomicBool) -> anyhow::Result<()> {
     logging::init(flags.log_level, flags.log_format)?;
     info!(version = env!("CARGO_PKG_VERSION"), revision = env!("FLOWGAUGE_REVISION"), "flowgauge starts");
     // The sockets first: a port in use is found out before anything is attached, and a low one may need a privilege.
@@ -115,7 +126,7 @@ fn run(flags: &Flags) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    let served = runtime.block_on(serve(flags, listeners, Arc::clone(&source)));
+    let served = runtime.block_on(serve(flags, hangup, listeners, Arc::clone(&source)));
     runtime.shutdown_timeout(web::DRAIN_TIMEOUT);
     // Detaches what the source attached.
     drop(source);
@@ -126,12 +137,14 @@ fn run(flags: &Flags) -> anyhow::Result<()> {
 
 async fn serve(
     flags: &Flags,
+    hangup: &AtomicBool,
     listeners: Vec<std::net::TcpListener>,
     source: Arc<dyn MetricSource>,
 ) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
-    tokio::spawn(reload_on_hangup(Arc::clone(&source)).context("listening for SIGHUP")?);
+    let reload = reload_on_hangup(Arc::clone(&source), hangup).context("listening for SIGHUP")?;
+    tokio::spawn(reload);
     for listener in &listeners {
         info!(address = web::local_address(listener), path = flags.telemetry_path, "serving");
     }
@@ -153,10 +166,15 @@ async fn serve(
     web::serve(listeners, site, web::Limits::default(), ended).await.context("serving")
 }
 
-fn reload_on_hangup(source: Arc<dyn MetricSource>) -> std::io::Result<impl Future<Output = ()>> {
+/// Reloads at each SIGHUP from now on, and at once if one came while the program started.
+fn reload_on_hangup(
+    source: Arc<dyn MetricSource>,
+    earlier: &AtomicBool,
+) -> std::io::Result<impl Future<Output = ()> + use<>> {
     let mut hangup = signal(SignalKind::hangup())?;
+    let mut earlier = earlier.load(Ordering::SeqCst);
     Ok(async move {
-        while hangup.recv().await.is_some() {
+        while std::mem::take(&mut earlier) || hangup.recv().await.is_some() {
             let reloading = Arc::clone(&source);
             match tokio::task::spawn_blocking(move || reloading.reload()).await {
                 Ok(Ok(())) => {

@@ -207,6 +207,19 @@ fn serves_on_every_address_and_ends_on_sigterm() {
 }
 
 #[test]
+fn sighup_while_it_starts_does_no_harm() {
+    for _ in 0..10 {
+        let mut exporter = Exporter::start(&["--web.listen-address=127.0.0.1:0"]);
+        // The first line is written before anything is built, and long before anybody could reload.
+        exporter.line("flowgauge starts");
+        exporter.signal(Signal::HUP);
+        exporter.line("read again");
+        exporter.signal(Signal::TERM);
+        assert_eq!(exporter.exit_code(), Some(0));
+    }
+}
+
+#[test]
 fn sigint_ends_too_and_json_lines_are_json() {
     let mut exporter = Exporter::start(&["--web.listen-address=127.0.0.1:0", "--log.format=json"]);
     exporter.line("\"msg\":\"serving\"");
