@@ -137,7 +137,7 @@ static FOLDED: Family = family(
     Counter,
     None,
     &[],
-    "Times that an edge was folded into other because the budget of series was used up.",
+    "Times that an edge was folded into other: the budget of series was used up, or more idle or new edges were held than memory is meant for.",
     "The exporter itself.",
 );
 static UNATTRIBUTED: Family = family(

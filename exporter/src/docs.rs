@@ -61,7 +61,9 @@ pub fn reference() -> String {
         "<!-- Made by `make docs` from the descriptions in the code. Do not edit. -->\n\
          # Metrics\n\n\
          Every family, as exposed in the classic text format; OpenMetrics names a counter's family without `_total` and an info\n\
-         metric's without `_info`. Counters never fall while the exporter runs.\n\n\
+         metric's without `_info`. A counter falls in one case alone while the exporter runs: an edge that was folded into `other` and\n\
+         comes back begins at zero, which Prometheus takes for the reset it is; what it had counted before stays in `other`. The same\n\
+         holds for a listener.\n\n\
          ## Edge labels\n\n\
          Families marked E carry these labels. Past `--series.limit` the least recently active edges fold into one whose names are\n\
          `other`; sums stay exact.\n\n\

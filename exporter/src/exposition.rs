@@ -27,7 +27,8 @@ const POOLED_BUFFERS: usize = 2;
 /// A buffer larger than this is not kept, so that one enormous scrape does not hold memory for good.
 const LARGEST_POOLED_BUFFER: usize = 16 << 20;
 
-/// Renders scrapes. Shared by all connections; holds no lock while it renders.
+/// Renders scrapes. Shared by all connections; has no lock of its own, but the source holds the ledger's while its families
+/// are written, so that they are of one pass. Compressing and adapting to classic text happen without it.
 pub struct Exposition {
     registry: Registry,
     process: Registry,
