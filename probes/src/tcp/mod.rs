@@ -1,22 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 //! TCP: what the kernel's sockets count themselves, by flow key (`bpf/tcp.bpf.c`).
 
+mod closed;
 mod key;
 mod local_owners;
+mod processes;
 mod programs;
 mod totals;
 mod walk;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd};
-use std::sync::Arc;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{Link, MapCore, MapFlags, OpenObject};
+use libbpf_rs::{Link, MapCore, OpenObject};
 
 pub use key::{FlowKey, Peer, Role};
+pub use processes::{Process, Processes};
 pub use totals::{Counter, Counters};
 pub use walk::Discard;
 
@@ -66,9 +68,6 @@ pub enum ProcessHierarchy {
 /// Most cgroups that can be said to tell nothing.
 pub const MUTE_CGROUPS: usize = 4;
 
-/// Processes remembered in user space, four times what the kernel holds.
-const REMEMBERED_PROCESSES: usize = 65_536;
-
 /// How the probe is to be loaded.
 #[derive(Debug, Clone)]
 pub struct TcpOptions {
@@ -79,15 +78,6 @@ pub struct TcpOptions {
     pub process_hierarchy: ProcessHierarchy,
     /// Note the process of every socket, whatever its cgroup.
     pub want_process: bool,
-}
-
-/// A process that sockets belong to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Process {
-    /// cgroup id in the process hierarchy; 0 for none.
-    pub cgroup: u64,
-    /// `comm` of the thread group's leader, at most 15 bytes, made valid UTF-8.
-    pub name: Arc<str>,
 }
 
 /// A listening socket, as the walk sees it.
@@ -123,9 +113,6 @@ pub trait Sink<T> {
     /// The smoothed RTT of a connection that moved data since the last pass.
     fn rtt(&mut self, key: &FlowKey, tag: &mut T, rtt: Duration, processes: &Processes);
 }
-
-/// The processes behind the ids in keys.
-pub type Processes = HashMap<u32, Process, foldhash::fast::RandomState>;
 
 /// How a pass went.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -211,13 +198,13 @@ impl<'o, T: Default> Tcp<'o, T> {
             .open(place)
             .map_err(|error| Error::libbpf("opening the tcp programs", error))?;
         if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
-            rodata.fg_mute_cgroups = mute_cgroups(&options.mute_cgroups);
+            rodata.fg_mute_cgroups = processes::mute_cgroups(&options.mute_cgroups);
             rodata.fg_want_process = options.want_process;
             rodata.fg_typed_walk = facts.typed_casts;
             rodata.fg_process_subsys = match options.process_hierarchy {
                 ProcessHierarchy::Unified => -1,
-                ProcessHierarchy::V1Memory => subsystem("memory_cgrp_id"),
-                ProcessHierarchy::V1Pids => subsystem("pids_cgrp_id"),
+                ProcessHierarchy::V1Memory => processes::subsystem("memory_cgrp_id"),
+                ProcessHierarchy::V1Pids => processes::subsystem("pids_cgrp_id"),
             };
         }
         let skeleton = open.load().map_err(|error| Error::libbpf("loading the tcp programs", error))?;
@@ -282,27 +269,6 @@ impl<'o, T: Default> Tcp<'o, T> {
         self.frequency
     }
 
-    /// Takes over what closed sockets left in the kernel, without walking the live ones. Their
-    /// counters are reported by the next pass; their events are handed out at once.
-    ///
-    /// # Errors
-    /// When the kernel refuses to swap or read the map; what it holds is kept for the next time.
-    pub fn drain_closed(&mut self, sink: &mut impl Sink<T>) -> Result<u64, Error> {
-        self.swap_flow_maps()?;
-        self.learn_processes()?;
-        let full = if self.writing_b { &self.skeleton.maps.flows_a } else { &self.skeleton.maps.flows_b };
-        let (totals, processes, undecodable) = (&mut self.totals, &self.processes, &mut self.undecodable);
-        let taken = self.closed.take_all(full.as_fd(), "flows", |raw, sums| {
-            let Some(key) = FlowKey::decode(raw).map(|key| key.without_holder()) else {
-                *undecodable += 1;
-                return;
-            };
-            let tag = totals.closed(&key, &counters_of(sums));
-            sink.events(&key, tag, sums, processes);
-        })?;
-        Ok(taken as u64)
-    }
-
     /// One pass: what every key grew since the last one goes to the sink.
     ///
     /// # Errors
@@ -344,58 +310,8 @@ impl<'o, T: Default> Tcp<'o, T> {
         Ok(())
     }
 
-    /// Looks for the processes behind sockets whose cgroup tells nothing and whose opening was not seen: at the start,
-    /// those older than the probe; later only listeners, which service managers hand on. Costs a microsecond for each
-    /// open file of the host.
-    fn find_holders(&mut self) -> Result<(), Error> {
-        let step = || "looking for the processes behind open sockets".to_owned();
-        let link = self.skeleton.progs.tcp_holders.attach().map_err(|error| Error::libbpf(step(), error))?;
-        let mut iterator = libbpf_rs::Iter::new(&link).map_err(|error| Error::libbpf(step(), error))?;
-        std::io::copy(&mut iterator, &mut std::io::sink()).map_err(|error| Error::os(step(), error))?;
-        self.learn_processes()
-    }
-
     fn bss(&self) -> Option<&types::bss> {
         self.skeleton.maps.bss_data.as_deref()
-    }
-
-    /// Puts the empty flow map in place of the one being written. When the call returns, no program
-    /// writes the old one any more: for a map in a map the kernel waits for a grace period.
-    fn swap_flow_maps(&mut self) -> Result<(), Error> {
-        let next = if self.writing_b { &self.skeleton.maps.flows_a } else { &self.skeleton.maps.flows_b };
-        let fd = next.as_fd().as_raw_fd().to_ne_bytes();
-        // Before the swap: what is added during the grace period counts for the new map, or for both.
-        if let Some(bss) = self.skeleton.maps.bss_data.as_deref_mut() {
-            bss.fg_pending = 0;
-        }
-        self.skeleton
-            .maps
-            .flows
-            .update(&0u32.to_ne_bytes(), &fd, MapFlags::ANY)
-            .map_err(|error| Error::libbpf("swapping the flow maps", error))?;
-        self.writing_b = !self.writing_b;
-        Ok(())
-    }
-
-    /// Reads the names of processes, if there are new ones.
-    fn learn_processes(&mut self) -> Result<(), Error> {
-        let next = self.skeleton.maps.data_data.as_deref().map_or(1, |data| {
-            // SAFETY: a valid reference; volatile because programs write it.
-            unsafe { std::ptr::from_ref(&data.fg_next_process).read_volatile() }
-        });
-        if next == self.next_process {
-            return Ok(());
-        }
-        // Those that the kernel has evicted meanwhile are remembered, up to a point.
-        if self.processes.len() > REMEMBERED_PROCESSES {
-            self.processes.clear();
-        }
-        let processes = &mut self.processes;
-        self.process_reader.look_at_all(self.skeleton.maps.processes.as_fd(), "processes", |raw, id| {
-            processes.entry(*id).or_insert_with(|| Process { cgroup: raw.cgroup, name: name_of(&raw.name) });
-        })?;
-        self.next_process = next;
-        Ok(())
     }
 
     /// Jiffies are turned into seconds by measuring them: CONFIG_HZ is not to be had everywhere.
@@ -410,54 +326,4 @@ impl<'o, T: Default> Tcp<'o, T> {
         }
         Ok(())
     }
-}
-
-/// The ids as the programs compare them; unused places hold an id that no cgroup has.
-fn mute_cgroups(ids: &[u64]) -> [u64; MUTE_CGROUPS] {
-    let mut places = [u64::MAX; MUTE_CGROUPS];
-    let mut used = 0;
-    for id in ids {
-        if used < MUTE_CGROUPS && !places.contains(id) {
-            places[used] = *id;
-            used += 1;
-        }
-    }
-    places
-}
-
-/// A process name as labels can hold it.
-fn name_of(comm: &[u8]) -> Arc<str> {
-    let end = comm.iter().position(|byte| *byte == 0).unwrap_or(comm.len());
-    String::from_utf8_lossy(&comm[..end]).into()
-}
-
-/// The running kernel's number for a cgroup subsystem; -1 (the v2 hierarchy) if it has none.
-fn subsystem(name: &str) -> i32 {
-    use libbpf_rs::btf::{Btf, types::Enum};
-    let Ok(btf) = Btf::from_vmlinux() else { return -1 };
-    let Some(subsystems) = btf.type_by_name::<Enum<'_>>("cgroup_subsys_id") else { return -1 };
-    subsystems
-        .iter()
-        .find(|member| member.name.is_some_and(|found| found == name))
-        .and_then(|member| i32::try_from(member.value).ok())
-        .unwrap_or(-1)
-}
-
-/// The part of the sums that live sockets have as well.
-fn counters_of(sums: &types::fg_sums) -> Counters {
-    let mut counters = Counters::default();
-    counters[Counter::SentBytes] = sums.sent_bytes;
-    counters[Counter::ReceivedBytes] = sums.received_bytes;
-    counters[Counter::SentSegments] = sums.sent_segments;
-    counters[Counter::ReceivedSegments] = sums.received_segments;
-    counters[Counter::RetransmittedSegments] = sums.retransmitted;
-    counters[Counter::OutOfOrderSegments] = sums.out_of_order;
-    counters[Counter::LimitedBusy] = sums.limited[0];
-    counters[Counter::LimitedReceiveWindow] = sums.limited[1];
-    counters[Counter::LimitedSendBuffer] = sums.limited[2];
-    counters[Counter::Opened] = sums.opened;
-    counters[Counter::Attempts] = sums.attempts;
-    counters[Counter::SynRetransmits] = sums.syn_retransmits;
-    counters[Counter::ListenDrops] = sums.listen_drops;
-    counters
 }
