@@ -46,7 +46,7 @@ pub fn per_operation(repetitions: u32) -> Result<Table> {
             let mut arms = [Arm::Without, Arm::WithoutAgain, Arm::With];
             shuffler.shuffle(&mut arms);
             for arm in arms {
-                let _exporter = (arm == Arm::With).then(|| Exporter::start(&[])).transpose()?;
+                let _exporter = (arm == Arm::With).then(|| Exporter::start(&cgroup, &[])).transpose()?;
                 let mut operations = Operation::ALL;
                 shuffler.shuffle(&mut operations);
                 for operation in operations {

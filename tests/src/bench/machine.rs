@@ -38,6 +38,17 @@ impl Cgroup {
         }
     }
 
+    /// The flags that show the exporter such a host: with a named group, one on cgroup v2 alone.
+    pub fn flags(&self) -> Vec<String> {
+        match self {
+            Self::Named(path) => {
+                let hierarchy = path.parent().unwrap_or(path);
+                vec![format!("--path.cgroup={}", hierarchy.display())]
+            }
+            Self::Root(_) => Vec::new(),
+        }
+    }
+
     /// The file that takes a process into the group.
     pub fn procs(&self) -> PathBuf {
         let (Self::Named(path) | Self::Root(path)) = self;

@@ -24,14 +24,18 @@ pub struct Exporter {
 }
 
 impl Exporter {
-    /// Starts it, and scrapes it once.
-    pub fn start(flags: &[&str]) -> Result<Self> {
+    /// Starts it on the host that the group stands for, and scrapes it once.
+    pub fn start(cgroup: &Cgroup, flags: &[&str]) -> Result<Self> {
         let binary =
             std::env::var_os("FLOWGAUGE_BIN").context("FLOWGAUGE_BIN names no exporter: use `make bench`")?;
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let log = std::env::temp_dir().join(format!("fg-bench-{}.log", std::process::id()));
         let mut command = Command::new(binary);
-        command.arg(format!("--web.listen-address={address}")).args(flags).stderr(File::create(&log)?);
+        command
+            .arg(format!("--web.listen-address={address}"))
+            .args(cgroup.flags())
+            .args(flags)
+            .stderr(File::create(&log)?);
         // SAFETY: one system call, no lock, no allocation.
         unsafe { command.pre_exec(|| machine::pin(0)) };
         let started = Instant::now();

@@ -62,7 +62,7 @@ pub fn many_sockets() -> Result<Table> {
         "memory",
     ]);
     for cgroup in [Cgroup::named("fg-bench.service")?, Cgroup::root()?] {
-        let exporter = Exporter::start(&[])?;
+        let exporter = Exporter::start(&cgroup, &[])?;
         let none = scrapes(&exporter, "identity", || Ok(()))?;
         let cell = format!("{:.1}", none.cpu.scaled(1e3));
         let now = memory(account::memory_of(exporter.pid())?);
@@ -105,7 +105,8 @@ fn longest_run(exporter: &Exporter) -> Result<String> {
 
 /// From start to the first complete scrape.
 pub fn start(table: &mut Table) -> Result<()> {
-    let starts = (0..5).map(|_| Ok(Exporter::start(&[])?.started_in.as_secs_f64()));
+    let cgroup = Cgroup::root()?;
+    let starts = (0..5).map(|_| Ok(Exporter::start(&cgroup, &[])?.started_in.as_secs_f64()));
     let seconds = starts.collect::<Result<Vec<f64>>>()?;
     let figure = format!("{:.2} s", Spread::of(&seconds));
     table.row(&["start to first complete scrape", &figure, "2 s"]);
@@ -119,7 +120,7 @@ pub fn many_series(table: &mut Table) -> Result<()> {
     // How many series a port makes is the exporter's affair: find out with some, then take as many as it needs.
     let mut ports: u32 = 100;
     for _ in 0..4 {
-        let exporter = Exporter::start(&["--series.limit=1000000"])?;
+        let exporter = Exporter::start(&cgroup, &["--series.limit=1000000"])?;
         let _holders = Holders::start(&cgroup, ports * 2, ports)?;
         let (_, body) = exporter.scrape("identity")?;
         let series =
@@ -153,7 +154,7 @@ pub fn ordinary_node(table: &mut Table) -> Result<()> {
     let _statistics = Statistics::on()?;
     let cgroup = Cgroup::named("fg-bench.service")?;
     let mut holders = Holders::start(&cgroup, 2_000, 20)?;
-    let exporter = Exporter::start(&[])?;
+    let exporter = Exporter::start(&cgroup, &[])?;
     let (cpu, programs) = (account::cpu_of(exporter.pid())?, account::programs_of(exporter.pid())?);
     let started = Instant::now();
     holders.run(&format!("load {SECONDS} 100 5000"), || {
