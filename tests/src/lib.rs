@@ -8,6 +8,7 @@
 pub mod bench;
 pub mod cgroup;
 pub mod delay;
+pub mod disguise;
 pub mod exporter;
 pub mod faults;
 pub mod kernels;

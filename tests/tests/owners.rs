@@ -2,44 +2,14 @@
 //! Who is named as the owner of a connection on this host, from the socket's cgroup or the process.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::symlink;
-use std::path::PathBuf;
 
+use flowgauge_tests::disguise::Disguise;
 use flowgauge_tests::metrics::Metrics;
 use flowgauge_tests::nginx::Nginx;
 use flowgauge_tests::prelude::*;
 use flowgauge_tests::process::Process;
 use flowgauge_tests::stage::expect;
 use flowgauge_tests::traffic::binary;
-use tempfile::TempDir;
-
-/// The traffic maker under another name: the kernel names a process after the file it was started from.
-struct Disguise(TempDir);
-
-impl Disguise {
-    fn new() -> Result<Self> {
-        Ok(Disguise(TempDir::new()?))
-    }
-
-    fn named(&self, name: &str) -> Result<PathBuf> {
-        let path = self.0.path().join(name);
-        if !path.exists() {
-            symlink(binary()?, &path)?;
-        }
-        Ok(path)
-    }
-
-    fn serve(&self, name: &str, host: &Host, arguments: &[&str]) -> Result<Server> {
-        Server::adopt(Process::spawn(name, host.command(self.named(name)?).arg("serve").args(arguments))?)
-    }
-
-    fn get(&self, name: &str, host: &Host, arguments: &[&str]) -> Result<ClientReport> {
-        let mut process = Process::spawn(name, host.command(self.named(name)?).arg("get").args(arguments))?;
-        let line = process.line(Duration::from_secs(60))?;
-        ensure!(process.wait(SOON)?.success(), "{name} failed: {}", process.log());
-        Ok(serde_json::from_str(&line)?)
-    }
-}
 
 /// Values of a label over the edges to a port, as one side sees them.
 fn values(metrics: &Metrics, label: &str, observer: &str, port: &str) -> BTreeSet<String> {
