@@ -40,12 +40,17 @@ impl World {
 
     /// Adds a host: a network namespace, and a cgroup for the processes in it.
     pub fn host(&self, name: &str) -> Result<Host> {
-        Host::new(name, true)
+        Host::new(name, true, Command::new("ip"))
+    }
+
+    /// Adds a host whose namespace is made from inside another's: the kernel takes some of its settings from there.
+    pub fn host_within(&self, name: &str, maker: &Host) -> Result<Host> {
+        Host::new(name, true, maker.command("ip"))
     }
 
     /// Adds a host whose processes are in the root cgroup, as on hosts where nothing uses cgroup v2.
     pub fn host_without_cgroup(&self, name: &str) -> Result<Host> {
-        Host::new(name, false)
+        Host::new(name, false, Command::new("ip"))
     }
 
     /// Joins two hosts by a veth pair with an IPv4 /24 and an IPv6 /64 of its own. Offloads are off, so that every
@@ -152,12 +157,12 @@ pub struct Host {
 }
 
 impl Host {
-    fn new(name: &str, with_cgroup: bool) -> Result<Self> {
+    fn new(name: &str, with_cgroup: bool, mut maker: Command) -> Result<Self> {
         let workload =
             format!("{PREFIX}{}-{}-{name}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
         let cgroup = with_cgroup.then(|| Cgroup::new(&format!("{workload}.service"))).transpose()?;
         let cgroup_procs = cgroup.as_ref().map_or_else(Cgroup::root_procs, |cgroup| Ok(cgroup.procs()))?;
-        ip(&["netns", "add", &workload])?;
+        run(maker.args(["netns", "add", &workload]))?;
         let namespace = workload.clone();
         let path = Path::new("/run/netns").join(&namespace);
         let handle = Arc::new(File::open(&path).with_context(|| format!("opening {}", path.display()))?);
