@@ -92,9 +92,8 @@ impl Naming {
 
     /// The owner of an accepted socket: its cgroup is its listener's, its process is that of whoever listens there.
     fn accepting_owner(&mut self, key: &FlowKey) -> Owner {
-        // Within a host both ends have the same address, but for loopback, where a client may choose another one.
-        let address = Some(key.remote())
-            .filter(|address| key.role == Role::Server && key.peer != Peer::Remote && !address.is_loopback());
+        // Of a connection within this host, the key has the server's own address.
+        let address = (key.role == Role::Server && key.peer != Peer::Remote).then(|| key.remote());
         let listening = self.listeners.accepting(key.netns, key.port, key.cgroup, address);
         let (process, ambiguous) = listening.map_or((None, false), |owner| (owner.process, owner.ambiguous));
         Owner { netns: key.netns, cgroup: key.cgroup, process, ambiguous }

@@ -70,7 +70,8 @@ enum fg_failure {
 
 /* What connections are added up by. */
 struct fg_key {
-	__u8 remote[16];   /* IPv4 as ::ffff:a.b.c.d; zero for listeners */
+	/* IPv4 as ::ffff:a.b.c.d; the own one of listeners and of servers dialled from this host */
+	__u8 remote[16];
 	__u64 cgroup;	   /* cgroup v2 id of whoever made the socket or its listener */
 	__u64 peer_cgroup; /* with FG_PEER_KNOWN */
 	__u32 netns;	   /* inode number of the network namespace */

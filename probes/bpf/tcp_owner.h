@@ -206,6 +206,8 @@ static __always_inline void own(struct fg_key *key, struct tcp_sock *tp, bool ty
 			key->peer_cgroup = owner->cgroup;
 			key->peer_process = owner->process;
 		}
+		/* The client's address is this host's. The own one tells which listener it was. */
+		own_address(key->remote, tp, typed);
 	}
 }
 

@@ -51,7 +51,7 @@ impl Listeners {
     }
 
     /// Who accepted a connection on a port of a namespace: whoever listens there in the socket's cgroup. `address` is
-    /// the socket's own one, where it is known.
+    /// the socket's own one where it is known; else the connection came from elsewhere, and nobody on loopback got it.
     pub fn accepting(
         &mut self,
         netns: u32,
@@ -59,31 +59,37 @@ impl Listeners {
         cgroup: u64,
         address: Option<IpAddr>,
     ) -> Option<Owner> {
-        self.find(netns, port, |entry| {
-            entry.owner.cgroup == cgroup && address.is_none_or(|address| entry.serves(address))
+        self.find(netns, port, address, |entry| {
+            entry.owner.cgroup == cgroup && (address.is_some() || !entry.address.is_loopback())
         })
     }
 
     /// Who listens on a port of a namespace, or did until lately, as seen by somebody who dials this address.
     pub fn dialled(&mut self, netns: u32, port: u16, address: IpAddr) -> Option<Owner> {
-        self.find(netns, port, |entry| entry.serves(address))
+        self.find(netns, port, Some(address), |_| true)
     }
 
-    fn find(&mut self, netns: u32, port: u16, matches: impl Fn(&Entry) -> bool) -> Option<Owner> {
+    fn find(
+        &mut self,
+        netns: u32,
+        port: u16,
+        address: Option<IpAddr>,
+        matches: impl Fn(&Entry) -> bool,
+    ) -> Option<Owner> {
         if self.asked.len() >= ASKED {
             self.asked.clear();
             self.generation += 1;
         }
         self.asked.insert((netns, port));
         let entries = self.by_port.get(&(netns, port))?;
-        let found: Vec<&Entry> = entries.iter().filter(|entry| matches(entry)).collect();
+        let serves = |entry: &&Entry| matches(entry) && address.is_none_or(|address| entry.serves(address));
+        let found: Vec<&Entry> = entries.iter().filter(serves).collect();
         // Those that listen now, not those that did; of those, the one that listens on this very address.
         let newest = found.iter().map(|entry| entry.update).max()?;
-        let exact = found.iter().any(|entry| entry.update == newest && !entry.address.is_unspecified());
-        let mut owners = found
-            .iter()
-            .filter(|entry| entry.update == newest && entry.address.is_unspecified() != exact)
-            .map(|entry| &entry.owner);
+        let now = || found.iter().filter(move |entry| entry.update == newest);
+        let exact = address.is_some() && now().any(|entry| !entry.address.is_unspecified());
+        let mut owners =
+            now().filter(|entry| !exact || !entry.address.is_unspecified()).map(|entry| &entry.owner);
         let first = owners.next()?.clone();
         let same = |owner: &Owner| owner.cgroup == first.cgroup && owner.process == first.process;
         if owners.all(same) {

@@ -75,7 +75,8 @@ impl Hash for FlowKey {
 }
 
 impl FlowKey {
-    /// The other end's address, a listener's own one; IPv4-mapped ones as IPv4.
+    /// The other end's address; a listener's own one, and a server's own one if it was dialled from this host. IPv4-mapped
+    /// ones as IPv4.
     pub fn remote(&self) -> IpAddr {
         Ipv6Addr::from(self.remote).to_canonical()
     }
