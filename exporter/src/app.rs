@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use caps::Capability;
-use flowgauge_labels::{Config, Mode, ProcessHierarchy, Resolver, cgroup_layout};
+use flowgauge_labels::{Config, Layout, Mode, ProcessHierarchy, Resolver, cgroup_layout};
 use flowgauge_probes::Facts;
 use flowgauge_probes::tcp::{self, Storage, Tcp, TcpOptions};
 use parking_lot::Mutex;
@@ -62,7 +62,6 @@ pub const PROBES_CAPABILITIES: &[Capability] =
 pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
     flowgauge_probes::forward_libbpf_messages();
     let layout = cgroup_layout(&flags.paths.cgroup, &flags.paths.procfs);
-    let hierarchy = layout.process_hierarchy();
     let config = Config {
         cgroup_root: flags.paths.cgroup.clone(),
         procfs: flags.paths.procfs.clone(),
@@ -70,7 +69,8 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
         rootfs: flags.paths.rootfs.clone(),
         names_file: flags.names_file().map(Path::to_owned),
     };
-    let resolver = Arc::new(Resolver::new(config, hierarchy).context("--labels.names-file")?);
+    let resolver =
+        Arc::new(Resolver::new(config, layout.process_hierarchy()).context("--labels.names-file")?);
     let plan = LabelPlan::new(DEFAULT_LABELS, &flags.labels_add.0, &flags.labels_drop.0);
     let ledger = Ledger::new(LedgerConfig {
         plan,
@@ -79,15 +79,7 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
     });
     let shared = Arc::new(Shared { ledger: Mutex::new(ledger), state: Mutex::new(ProbeState::default()) });
     let tcp = if flags.collector_tcp() {
-        // Beside v1, a v2 cgroup is at best systemd's mirror: a container's socket may carry its runtime's unit.
-        let want_process = layout.mode != Mode::Unified
-            || flags.labels_add.0.iter().any(|label| label.ends_with("_process"));
-        let options = TcpOptions {
-            mute_cgroups: layout.silent_ids(),
-            process_hierarchy: probe_hierarchy(hierarchy),
-            want_process,
-        };
-        match start_tcp(flags, options, &resolver, &shared) {
+        match start_tcp(flags, tcp_options(flags, &layout), &resolver, &shared) {
             Ok(thread) => Collector::Running(thread),
             Err(error) => Collector::Failed(format!("{error:#}")),
         }
@@ -130,11 +122,18 @@ fn dynamic_ports(procfs: &Path) -> std::ops::RangeInclusive<u16> {
     KERNEL_DEFAULT.0.max(first)..=last
 }
 
-const fn probe_hierarchy(hierarchy: ProcessHierarchy) -> tcp::ProcessHierarchy {
-    match hierarchy {
-        ProcessHierarchy::V1(name) if name.len() == "memory".len() => tcp::ProcessHierarchy::V1Memory,
-        ProcessHierarchy::V1(_) => tcp::ProcessHierarchy::V1Pids,
-        ProcessHierarchy::Unified => tcp::ProcessHierarchy::Unified,
+/// How the TCP probe is loaded on a host with these cgroups, by the exporter and by its check alike.
+fn tcp_options(flags: &Flags, layout: &Layout) -> TcpOptions {
+    TcpOptions {
+        mute_cgroups: layout.silent_ids(),
+        process_hierarchy: match layout.process_hierarchy() {
+            ProcessHierarchy::Unified => tcp::ProcessHierarchy::Unified,
+            ProcessHierarchy::V1("memory") => tcp::ProcessHierarchy::V1Memory,
+            ProcessHierarchy::V1(_) => tcp::ProcessHierarchy::V1Pids,
+        },
+        // Beside v1, a v2 cgroup is at best systemd's mirror: a container's socket may carry its runtime's unit.
+        want_process: layout.mode != Mode::Unified
+            || flags.labels_add.0.iter().any(|label| label.ends_with("_process")),
     }
 }
 
@@ -151,13 +150,9 @@ pub fn check_names_file(path: &Path) -> Result<String, String> {
 fn check_tcp(flags: &Flags) -> Result<String, String> {
     let facts = Facts::read().map_err(|error| error.to_string())?;
     let layout = cgroup_layout(&flags.paths.cgroup, &flags.paths.procfs);
-    let options = TcpOptions {
-        mute_cgroups: layout.silent_ids(),
-        process_hierarchy: probe_hierarchy(layout.process_hierarchy()),
-        want_process: false,
-    };
     let mut storage = Storage::default();
-    let mut probe = Tcp::<()>::load(&mut storage, &facts, &options).map_err(|error| error.to_string())?;
+    let mut probe = Tcp::<()>::load(&mut storage, &facts, &tcp_options(flags, &layout))
+        .map_err(|error| error.to_string())?;
     let report = probe.pass(&mut tcp::Discard).map_err(|error| error.to_string())?;
     Ok(format!(
         "loads; a pass sees {} sockets, its longest run took {:?}",

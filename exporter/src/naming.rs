@@ -65,7 +65,7 @@ impl Naming {
         match key.role {
             Role::Client => Edge {
                 observer: Observer::Client,
-                client: self.resolver.local(&owner(key, process(key.process, processes))),
+                client: self.resolver.local(&owner_of(key, processes)),
                 server: self.server_of(key),
                 server_port,
             },
@@ -80,7 +80,7 @@ impl Naming {
 
     /// Names the owner of a listening socket.
     pub fn listener(&self, key: &FlowKey, processes: &Processes) -> (Identity, Arc<str>) {
-        let identity = self.resolver.local(&owner(key, process(key.process, processes)));
+        let identity = self.resolver.local(&owner_of(key, processes));
         (identity, self.ports.label(key.port))
     }
 
@@ -136,7 +136,9 @@ pub fn is_unattributed(identity: &Identity) -> bool {
     identity.kind == Kind::Unknown || &*identity.workload == "unknown"
 }
 
-fn owner(key: &FlowKey, process: Option<Process>) -> Owner {
+/// The owner of the socket that a key is of, as far as the key itself tells.
+fn owner_of(key: &FlowKey, processes: &Processes) -> Owner {
+    let process = process(key.process, processes);
     Owner { netns: key.netns, cgroup: key.cgroup, process, ambiguous: false }
 }
 

@@ -169,6 +169,12 @@ impl<T> Drop for Shared<T> {
     }
 }
 
+/// A value in a program's data section, which programs write.
+pub(crate) fn read<T: Plain>(value: &T) -> T {
+    // SAFETY: a valid reference, any bits are a value; volatile because it changes behind the compiler's back.
+    unsafe { std::ptr::from_ref(value).read_volatile() }
+}
+
 fn page_size() -> usize {
     // SAFETY: no arguments that could be wrong.
     let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };

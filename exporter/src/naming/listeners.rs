@@ -4,10 +4,11 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use flowgauge_labels::{Owner, Process};
-use flowgauge_probes::FlowKey;
+use flowgauge_labels::Owner;
 use flowgauge_probes::tcp::{Listener, Processes};
 use foldhash::fast::RandomState;
+
+use super::owner_of;
 
 /// Updates, two a pass, for which a listener that has gone still names its connections.
 const REMEMBERED_UPDATES: u32 = 80;
@@ -135,10 +136,4 @@ impl Listeners {
             !entries.is_empty()
         });
     }
-}
-
-fn owner_of(key: &FlowKey, processes: &Processes) -> Owner {
-    let process = processes.get(&key.process);
-    let process = process.map(|found| Process { cgroup: found.cgroup, name: found.name.clone() });
-    Owner { netns: key.netns, cgroup: key.cgroup, process, ambiguous: false }
 }

@@ -3,11 +3,11 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 
-use libbpf_rs::{MapCore, MapFlags};
+use libbpf_rs::{MapCore, MapFlags, MapMut};
 
 use super::{Counter, Counters, FlowKey, Sink, Tcp};
 use crate::Error;
-use crate::skeleton::tcp::types;
+use crate::skeleton::tcp::{TcpMaps, types};
 
 impl<T: Default> Tcp<'_, T> {
     /// Takes over what closed sockets left in the kernel, without walking the live ones. Their
@@ -18,7 +18,7 @@ impl<T: Default> Tcp<'_, T> {
     pub fn drain_closed(&mut self, sink: &mut impl Sink<T>) -> Result<u64, Error> {
         self.swap_flow_maps()?;
         self.learn_processes()?;
-        let full = if self.writing_b { &self.skeleton.maps.flows_a } else { &self.skeleton.maps.flows_b };
+        let full = at_rest(&self.skeleton.maps, self.writing_b);
         let (totals, processes, undecodable) = (&mut self.totals, &self.processes, &mut self.undecodable);
         let taken = self.closed.take_all(full.as_fd(), "flows", |raw, sums| {
             let Some(key) = FlowKey::decode(raw).map(|key| key.without_holder()) else {
@@ -34,7 +34,7 @@ impl<T: Default> Tcp<'_, T> {
     /// Puts the empty flow map in place of the one being written. When the call returns, no program
     /// writes the old one any more: for a map in a map the kernel waits for a grace period.
     fn swap_flow_maps(&mut self) -> Result<(), Error> {
-        let next = if self.writing_b { &self.skeleton.maps.flows_a } else { &self.skeleton.maps.flows_b };
+        let next = at_rest(&self.skeleton.maps, self.writing_b);
         let fd = next.as_fd().as_raw_fd().to_ne_bytes();
         // Before the swap: what is added during the grace period counts for the new map, or for both.
         if let Some(bss) = self.skeleton.maps.bss_data.as_deref_mut() {
@@ -48,6 +48,11 @@ impl<T: Default> Tcp<'_, T> {
         self.writing_b = !self.writing_b;
         Ok(())
     }
+}
+
+/// The flow map that programs do not write: empty before a swap, full after it.
+fn at_rest<'a>(maps: &'a TcpMaps<'_>, writing_b: bool) -> &'a MapMut<'a> {
+    if writing_b { &maps.flows_a } else { &maps.flows_b }
 }
 
 /// The part of the sums that live sockets have as well.

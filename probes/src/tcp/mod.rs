@@ -22,7 +22,7 @@ pub use processes::{Process, Processes};
 pub use totals::{Counter, Counters};
 pub use walk::Discard;
 
-use crate::maps::{BatchReader, Plain, Shared};
+use crate::maps::{BatchReader, Plain, Shared, read};
 use crate::skeleton::tcp::{TcpSkel, TcpSkelBuilder, types};
 use crate::{Error, Facts};
 use totals::Totals;
@@ -185,6 +185,8 @@ unsafe impl Plain for types::local_pair {}
 unsafe impl Plain for types::local_owner {}
 // SAFETY: an integer.
 unsafe impl Plain for u32 {}
+// SAFETY: an integer.
+unsafe impl Plain for u64 {}
 
 impl<'o, T: Default> Tcp<'o, T> {
     /// Loads and attaches the programs and takes the baseline: what sockets counted before is not
@@ -252,10 +254,7 @@ impl<'o, T: Default> Tcp<'o, T> {
 
     /// Sums of closed sockets that wait in the kernel, and how many fit.
     pub fn waiting(&self) -> (u64, u64) {
-        let waiting = self.bss().map_or(0, |bss| {
-            // SAFETY: a valid reference; volatile because programs write it.
-            unsafe { std::ptr::from_ref(&bss.fg_pending).read_volatile() }
-        });
+        let waiting = self.bss().map_or(0, |bss| read(&bss.fg_pending));
         (waiting, u64::from(self.skeleton.maps.flows_a.max_entries()))
     }
 

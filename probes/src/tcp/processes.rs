@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::{MUTE_CGROUPS, Tcp};
 use crate::Error;
+use crate::maps::read;
 
 /// A process that sockets belong to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,10 +27,7 @@ const REMEMBERED_PROCESSES: usize = 65_536;
 impl<T: Default> Tcp<'_, T> {
     /// Reads the names of processes, if there are new ones.
     pub(super) fn learn_processes(&mut self) -> Result<(), Error> {
-        let next = self.skeleton.maps.data_data.as_deref().map_or(1, |data| {
-            // SAFETY: a valid reference; volatile because programs write it.
-            unsafe { std::ptr::from_ref(&data.fg_next_process).read_volatile() }
-        });
+        let next = self.skeleton.maps.data_data.as_deref().map_or(1, |data| read(&data.fg_next_process));
         if next == self.next_process {
             return Ok(());
         }

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use libbpf_rs::{MapCore, MapFlags};
 
 use super::{Health, Tcp};
+use crate::maps::read;
 use crate::{MapUse, ProgramUse};
 
 /// Names in the kernel, and how many runs each timed one stands for, in the order of `enum fg_program`.
@@ -75,10 +76,4 @@ impl<T: Default> Tcp<'_, T> {
         };
         if result == 0 { info.recursion_misses } else { 0 }
     }
-}
-
-/// A counter that programs write.
-fn read(counter: &u64) -> u64 {
-    // SAFETY: a valid reference.
-    unsafe { std::ptr::from_ref(counter).read_volatile() }
 }
