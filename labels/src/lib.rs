@@ -34,6 +34,7 @@ mod cgroup;
 mod container_names;
 mod file;
 mod identity;
+mod kubernetes;
 mod local;
 mod names_file;
 mod owner;
