@@ -14,11 +14,13 @@ enum fg_role {
 	FG_LISTENER = 3,
 };
 
-/* fg_key.peer: what is known of the other end when both ends are on this host. */
+/* fg_key.peer: what is known of the other end. */
 enum fg_peer {
-	FG_PEER_REMOTE = 0, /* another address than the socket's own */
-	FG_PEER_LOCAL = 1,  /* the same host; who it is was not seen */
-	FG_PEER_KNOWN = 2,  /* the same host; peer_cgroup and peer_process say who */
+	FG_PEER_REMOTE = 0,  /* another address than the socket's own */
+	FG_PEER_LOCAL = 1,   /* the same host; who it is was not seen */
+	FG_PEER_KNOWN = 2,   /* the same host; peer_cgroup and peer_process say who */
+	FG_PEER_SERVICE = 3, /* a Service's address was dialled; peer_cgroup and peer_process say
+				from where, so that the key is this connection's alone */
 };
 
 /* Why something was not counted where it belongs. Indexes fg_lost. */
@@ -73,10 +75,10 @@ struct fg_key {
 	/* IPv4 as ::ffff:a.b.c.d; the own one of listeners and of servers dialled from this host */
 	__u8 remote[16];
 	__u64 cgroup;	   /* cgroup v2 id of whoever made the socket or its listener */
-	__u64 peer_cgroup; /* with FG_PEER_KNOWN */
+	__u64 peer_cgroup; /* with FG_PEER_KNOWN; with FG_PEER_SERVICE the own address's digest */
 	__u32 netns;	   /* inode number of the network namespace */
 	__u32 process; /* id in the map of process names; 0: the cgroup tells enough, or unknown */
-	__u32 peer_process; /* with FG_PEER_KNOWN */
+	__u32 peer_process; /* with FG_PEER_KNOWN; with FG_PEER_SERVICE the own port */
 	__u16 port;	    /* the server's port, host order */
 	__u8 role;	    /* enum fg_role */
 	__u8 peer;	    /* enum fg_peer */

@@ -16,6 +16,7 @@
 #include "flow.h"
 #include "cost.h"
 #include "tcp_sock.h"
+#include "tcp_service.h"
 #include "tcp_owner.h"
 #include "tcp_closed.h"
 

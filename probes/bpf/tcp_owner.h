@@ -194,6 +194,8 @@ static __always_inline void own(struct fg_key *key, struct tcp_sock *tp, bool ty
 	if (key->role == FG_CLIENT) {
 		if (wants_process(key->cgroup))
 			key->process = process_of(tp);
+		if (fg_services)
+			mark_service(key, tp, typed);
 	} else if (key->peer == FG_PEER_LOCAL) {
 		struct local_pair pair;
 		struct local_owner *owner;

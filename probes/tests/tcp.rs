@@ -10,7 +10,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use flowgauge_probes::tcp::{
-    Counter, Counters, Events, Listener, ProcessHierarchy, Processes, Sink, Storage, Tcp, TcpOptions,
+    Backend, Counter, Counters, Events, Listener, ProcessHierarchy, Processes, Sink, Storage, Tcp,
+    TcpOptions, digest,
 };
 use flowgauge_probes::{Facts, FlowKey, Peer, Role};
 
@@ -25,9 +26,14 @@ struct Seen {
     rtts: HashMap<FlowKey, Vec<Duration>>,
     listeners: Vec<Listener>,
     processes: Processes,
+    /// Where connections go, by the digest of their own address and their own port.
+    backends: HashMap<(u64, u16), Backend>,
 }
 
 impl Sink<()> for Seen {
+    fn backend(&mut self, _: (IpAddr, u16), source: u64, port: u16) -> Option<Backend> {
+        self.backends.get(&(source, port)).copied()
+    }
     fn listeners(&mut self, listeners: &[Listener], processes: &Processes) {
         self.listeners = listeners.to_vec();
         self.processes = processes.clone();
@@ -83,7 +89,12 @@ impl Seen {
 }
 
 fn options() -> TcpOptions {
-    TcpOptions { mute_cgroups: vec![0, 1], process_hierarchy: ProcessHierarchy::Unified, want_process: true }
+    TcpOptions {
+        mute_cgroups: vec![0, 1],
+        process_hierarchy: ProcessHierarchy::Unified,
+        want_process: true,
+        services: true,
+    }
 }
 
 fn with_probe(test: impl FnOnce(&mut Tcp<'_, ()>, &mut Seen)) {
@@ -96,7 +107,7 @@ fn with_facts(facts: Facts, test: impl FnOnce(&mut Tcp<'_, ()>, &mut Seen)) {
     let mut probe = Tcp::load(&mut storage, &facts, &options()).expect("the probe loads (needs root)");
     test(&mut probe, &mut Seen::default());
     let health = probe.health();
-    assert_eq!(health.lost, [0; 7]);
+    assert_eq!(health.lost, [0; 8]);
     assert_eq!(health.undecodable, 0);
 }
 
@@ -375,4 +386,59 @@ fn one_port_on_two_addresses_has_two_listeners() {
         assert_eq!(addresses, ["127.0.0.1", "127.0.0.2"]);
         drop((one, two));
     });
+}
+
+/// Two connections to what is called a Service half-way; what they counted before and after is all there, each once.
+fn a_service_is_split_by_backend(facts: Facts, address: IpAddr, other: IpAddr) {
+    with_facts(facts, |probe, seen| {
+        let (listener, port) = listen(address);
+        let mut open = [connection(&listener, 1000, 0), connection(&listener, 200, 0)];
+        settle();
+        probe.pass(seen).unwrap();
+        assert_eq!(seen.total(Role::Client, port, Counter::SentBytes), 1200);
+        for (number, (client, _)) in open.iter().enumerate() {
+            let own = client.local_addr().unwrap();
+            let backend = Backend { address: other, port: 9000 + number as u16, service: 7 };
+            seen.backends.insert((digest(own.ip()), own.port()), backend);
+        }
+        probe.add_services([(address, port)]).unwrap();
+        probe.pass(seen).unwrap();
+        assert_eq!(seen.total(Role::Client, port, Counter::SentBytes), 1200);
+        assert_eq!((seen.open(Role::Client, 9000), seen.open(Role::Client, 9001)), (1, 1));
+        for (client, server) in &mut open {
+            client.write_all(&[3; 50]).unwrap();
+            server.read_exact(&mut [0; 50]).unwrap();
+        }
+        let [first, second] = open;
+        close_in_order(second);
+        probe.pass(seen).unwrap();
+        for backend in [9000, 9001] {
+            assert_eq!(seen.total(Role::Client, backend, Counter::SentBytes), 50, "{backend}");
+            assert_eq!(seen.total(Role::Client, backend, Counter::Opened), 0, "opened before");
+        }
+        assert_eq!(seen.closed(Role::Client, 9001), [1, 0, 0, 0]);
+        assert_eq!(seen.open(Role::Client, 9000), 1);
+        assert_eq!(seen.total(Role::Client, port, Counter::SentBytes), 1200);
+        let key = seen.growth.keys().find(|key| key.port == 9000).unwrap();
+        assert_eq!((key.remote(), key.peer), (other, Peer::Backend { service: 7 }));
+        let services = probe.health().maps.into_iter().find(|map| map.map == "services").unwrap();
+        assert_eq!(services.entries, 1);
+        close_in_order(first);
+    });
+}
+
+#[test]
+fn a_connection_to_a_service_is_its_backends() {
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    for typed_casts in [true, false] {
+        let facts = Facts::read().unwrap();
+        let facts = Facts { typed_casts: typed_casts && facts.typed_casts, ..facts };
+        a_service_is_split_by_backend(
+            facts,
+            Ipv4Addr::new(127, 3, 0, 1).into(),
+            Ipv4Addr::new(192, 0, 2, 1).into(),
+        );
+    }
+    let six = "2001:db8::1".parse().unwrap();
+    a_service_is_split_by_backend(Facts::read().unwrap(), Ipv6Addr::LOCALHOST.into(), six);
 }

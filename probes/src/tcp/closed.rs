@@ -19,12 +19,14 @@ impl<T: Default> Tcp<'_, T> {
         self.swap_flow_maps()?;
         self.learn_processes()?;
         let full = at_rest(&self.skeleton.maps, self.writing_b);
-        let (totals, processes, undecodable) = (&mut self.totals, &self.processes, &mut self.undecodable);
+        let (totals, services) = (&mut self.totals, &mut self.services);
+        let (processes, undecodable) = (&self.processes, &mut self.undecodable);
         let taken = self.closed.take_all(full.as_fd(), "flows", |raw, sums| {
             let Some(key) = FlowKey::decode(raw).map(|key| key.without_holder()) else {
                 *undecodable += 1;
                 return;
             };
+            let key = services.closed(key, totals, sink);
             let tag = totals.closed(&key, &counters_of(sums));
             sink.events(&key, tag, sums, processes);
         })?;

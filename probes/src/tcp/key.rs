@@ -17,7 +17,7 @@ pub enum Role {
     Listener,
 }
 
-/// What is known of the other end when it is on this host.
+/// What is known of the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Peer {
     /// The other end has another address than the socket's own.
@@ -31,12 +31,24 @@ pub enum Peer {
         /// Id for [`super::Tcp::process`]; 0 for none.
         process: u32,
     },
+    /// A Service's address was dialled, by this connection alone. No key that is handed out has it.
+    Service {
+        /// [`super::digest`] of the socket's own address.
+        source: u64,
+        /// Its own port.
+        port: u16,
+    },
+    /// A Service was dialled, and the key's address and port are those of the backend that answers.
+    Backend {
+        /// What [`super::Sink::backend`] calls the Service.
+        service: u32,
+    },
 }
 
 /// What connections are added up by (`struct fg_key`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FlowKey {
-    remote: [u8; 16],
+    pub(super) remote: [u8; 16],
     /// cgroup v2 id of whoever made the socket or its listener; 0 if none.
     pub cgroup: u64,
     /// Inode number of the network namespace.
@@ -47,7 +59,7 @@ pub struct FlowKey {
     pub port: u16,
     /// Which end was watched.
     pub role: Role,
-    /// The other end, if on this host.
+    /// What else is known of the other end.
     pub peer: Peer,
 }
 
@@ -59,6 +71,8 @@ impl Hash for FlowKey {
             Peer::Remote => (0, 0, 0),
             Peer::Local => (1, 0, 0),
             Peer::Known { cgroup, process } => (2, cgroup, process),
+            Peer::Service { source, port } => (3, source, u32::from(port)),
+            Peer::Backend { service } => (4, 0, service),
         };
         state.write_u64(address as u64);
         state.write_u64((address >> 64) as u64);
@@ -102,6 +116,7 @@ impl FlowKey {
             0 => Peer::Remote,
             1 => Peer::Local,
             2 => Peer::Known { cgroup: raw.peer_cgroup, process: raw.peer_process },
+            3 => Peer::Service { source: raw.peer_cgroup, port: raw.peer_process as u16 },
             _ => return None,
         };
         let types::fg_key { remote, cgroup, netns, process, port, .. } = *raw;

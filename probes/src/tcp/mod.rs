@@ -6,11 +6,13 @@ mod key;
 mod local_owners;
 mod processes;
 mod programs;
+mod services;
 mod totals;
 mod walk;
 
 use std::collections::HashSet;
 use std::mem::MaybeUninit;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -19,12 +21,14 @@ use libbpf_rs::{Link, MapCore, OpenObject};
 
 pub use key::{FlowKey, Peer, Role};
 pub use processes::{Process, Processes};
+pub use services::digest;
 pub use totals::{Counter, Counters};
 pub use walk::Discard;
 
 use crate::maps::{BatchReader, Plain, Shared, read};
 use crate::skeleton::tcp::{TcpSkel, TcpSkelBuilder, types};
 use crate::{Error, Facts};
+use services::Services;
 use totals::Totals;
 
 /// Number of [`CloseReason`](Events::closed)s.
@@ -35,7 +39,7 @@ pub const FAILURES: [&str; 7] =
     ["refused", "timeout", "host_unreachable", "net_unreachable", "reset", "abandoned", "other"];
 
 /// Why something was not counted, in the order of [`Health::lost`].
-pub const LOST_REASONS: [&str; 7] = [
+pub const LOST_REASONS: [&str; 8] = [
     "flow_map_full",
     "parked_map_full",
     "process_map_full",
@@ -43,6 +47,7 @@ pub const LOST_REASONS: [&str; 7] = [
     "live_sockets",
     "socket_tables",
     "local_owners_full",
+    "services_full",
 ];
 
 /// Upper bounds of the RTT histogram, as powers of two of a microsecond: 64 µs to 4.2 s.
@@ -78,6 +83,19 @@ pub struct TcpOptions {
     pub process_hierarchy: ProcessHierarchy,
     /// Note the process of every socket, whatever its cgroup.
     pub want_process: bool,
+    /// There may be Services ([`Tcp::add_services`]).
+    pub services: bool,
+}
+
+/// Where a connection to a Service really went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backend {
+    /// Its address.
+    pub address: IpAddr,
+    /// The port that it listens on.
+    pub port: u16,
+    /// The Service, by any number that stays the same for it.
+    pub service: u32,
 }
 
 /// A listening socket, as the walk sees it.
@@ -93,6 +111,9 @@ pub struct Listener {
 
 /// Takes what the probe hands out. `T` is kept with each key from one pass to the next.
 pub trait Sink<T> {
+    /// Where a connection went that dialled the Service at `dialled` from the address with [`digest`] `source` and from `port`.
+    /// None if it is not known to have gone elsewhere. Asked for connections that exist or have existed lately.
+    fn backend(&mut self, dialled: (IpAddr, u16), source: u64, port: u16) -> Option<Backend>;
     /// All listening sockets, to name those by whom connections were accepted: at the begin of a pass, and again before
     /// what grew is reported, for those that came meanwhile.
     fn listeners(&mut self, listeners: &[Listener], processes: &Processes);
@@ -156,6 +177,7 @@ pub struct Tcp<'o, T> {
     live: Shared<types::fg_live>,
     closed: BatchReader<types::fg_key, types::fg_sums>,
     totals: Totals<T>,
+    services: Services,
     processes: Processes,
     process_reader: BatchReader<types::fg_process, u32>,
     owner_reader: BatchReader<types::local_pair, types::local_owner>,
@@ -202,6 +224,7 @@ impl<'o, T: Default> Tcp<'o, T> {
         if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
             rodata.fg_mute_cgroups = processes::mute_cgroups(&options.mute_cgroups);
             rodata.fg_want_process = options.want_process;
+            rodata.fg_services = options.services;
             rodata.fg_typed_walk = facts.typed_casts;
             rodata.fg_process_subsys = match options.process_hierarchy {
                 ProcessHierarchy::Unified => -1,
@@ -218,6 +241,7 @@ impl<'o, T: Default> Tcp<'o, T> {
             live,
             closed: BatchReader::new(),
             totals: Totals::new(),
+            services: Services::default(),
             processes: Processes::default(),
             process_reader: BatchReader::new(),
             owner_reader: BatchReader::new(),
@@ -283,7 +307,7 @@ impl<'o, T: Default> Tcp<'o, T> {
         sink.listeners(&listeners, &self.processes);
         // Closed before live: a socket that dies in between is missed for one pass, never doubled.
         report.closed_keys = self.drain_closed(sink)?;
-        self.walk_established(&tables, Some(sink), &mut report)?;
+        self.walk_established(&tables, sink, &mut report)?;
         self.sweep_local_owners()?;
         let listeners = self.walk_listeners(&tables, &mut report)?;
         self.learn_processes()?;
@@ -292,6 +316,7 @@ impl<'o, T: Default> Tcp<'o, T> {
         let processes = &self.processes;
         self.totals
             .finish(|key, tag, growth, connections| sink.growth(key, tag, growth, connections, processes));
+        self.services.end_pass();
         self.moved_chains += report.moved_chains;
         Ok(report)
     }
@@ -300,7 +325,7 @@ impl<'o, T: Default> Tcp<'o, T> {
         let (tables, _) = self.find_tables()?;
         let mut report = PassReport::default();
         self.totals.begin();
-        self.walk_established(&tables, None::<&mut Discard>, &mut report)?;
+        self.walk_established(&tables, &mut Discard, &mut report)?;
         self.walk_listeners(&tables, &mut report)?;
         self.totals.set_baseline();
         if let Some(data) = self.skeleton.maps.data_data.as_deref_mut() {

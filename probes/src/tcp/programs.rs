@@ -13,6 +13,9 @@ use crate::{MapUse, ProgramUse};
 const PROGRAMS: [(&str, u64); 5] =
     [("tcp_destroy", 64), ("tcp_state", 64), ("tcp_synack", 64), ("tcp_walk", 1), ("tcp_tables", 1)];
 
+/// The place in [`super::LOST_REASONS`] of the one that is counted here and not in the kernel.
+const SERVICES_FULL: usize = super::LOST_REASONS.len() - 1;
+
 impl<T: Default> Tcp<'_, T> {
     /// What went wrong so far, and what it cost.
     pub fn health(&self) -> Health {
@@ -23,6 +26,7 @@ impl<T: Default> Tcp<'_, T> {
             for (lost, counted) in health.lost.iter_mut().zip(&bss.fg_lost) {
                 *lost = read(counted);
             }
+            health.lost[SERVICES_FULL] = self.services.lost;
             (parked, processes, owners) =
                 (read(&bss.fg_parked), read(&bss.fg_sock_processes), read(&bss.fg_local_owners));
         }
@@ -39,6 +43,7 @@ impl<T: Default> Tcp<'_, T> {
             used("parked", parked, maps.parked.max_entries()),
             used("sock_process", processes, maps.sock_process.max_entries()),
             used("local_owners", owners, maps.local_owners.max_entries()),
+            used("services", self.services.len() as u64, maps.services.max_entries()),
         ];
         health
     }

@@ -197,6 +197,21 @@ impl<T: Default> Totals<T> {
         &mut account.tag
     }
 
+    /// Whether anything of the key was reported, or waits to be.
+    pub fn knows(&self, key: &FlowKey) -> bool {
+        self.accounts.contains_key(key)
+    }
+
+    /// A live socket is added up by another key from now on: what it has counted was reported under the one it had before.
+    pub fn move_live(&mut self, from: &FlowKey, to: &FlowKey, counters: &Counters) {
+        for (reported, counted) in self.account(from).reported.iter_mut().zip(counters.0) {
+            *reported = reported.wrapping_sub(counted as i64);
+        }
+        for (reported, counted) in self.account(to).reported.iter_mut().zip(counters.0) {
+            *reported = reported.wrapping_add(counted as i64);
+        }
+    }
+
     /// Ends the first pass: what live sockets have counted so far was before the start.
     pub fn set_baseline(&mut self) {
         let pass = self.pass;

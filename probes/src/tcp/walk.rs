@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Walking the kernel's socket tables, a stretch at a time.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use libbpf_rs::ProgramInput;
 
-use super::{Counter, Counters, Events, FlowKey, Listener, PassReport, Processes, Sink, Tcp};
+use super::{Backend, Counter, Counters, Events, FlowKey, Listener, PassReport, Processes, Sink, Tcp};
 use crate::Error;
 use crate::skeleton::tcp::types;
 
@@ -38,6 +39,9 @@ pub(super) struct Tables {
 pub struct Discard;
 
 impl<T> Sink<T> for Discard {
+    fn backend(&mut self, _: (IpAddr, u16), _: u64, _: u16) -> Option<Backend> {
+        None
+    }
     fn listeners(&mut self, _: &[Listener], _: &Processes) {}
     fn accept_queues(&mut self, _: &[Listener], _: &Processes) {}
     fn growth(&mut self, _: &FlowKey, _: &mut T, _: &Counters, _: u32, _: &Processes) {}
@@ -65,11 +69,11 @@ impl<T: Default> Tcp<'_, T> {
         Ok((tables, bss.fg_answer.jiffies))
     }
 
-    /// Walks the established sockets into the books; their RTTs go to the sink, if there is one.
+    /// Walks the established sockets into the books; their RTTs go to the sink.
     pub(super) fn walk_established(
         &mut self,
         tables: &Tables,
-        mut sink: Option<&mut impl Sink<T>>,
+        sink: &mut impl Sink<T>,
         report: &mut PassReport,
     ) -> Result<(), Error> {
         // What moves during this pass is for the next one as well: better a sample twice than none.
@@ -91,8 +95,10 @@ impl<T: Default> Tcp<'_, T> {
                         self.learn_processes()?;
                     }
                     let connection = record.state != SYN_SENT && record.state != SYN_RECV;
-                    let tag = self.totals.live(&key, &counters_of(&record), connection);
-                    if let (Some(sink), true) = (sink.as_deref_mut(), record.rtt > 0) {
+                    let counters = counters_of(&record);
+                    let key = self.services.live(key, &counters, &mut self.totals, sink);
+                    let tag = self.totals.live(&key, &counters, connection);
+                    if record.rtt > 0 {
                         let rtt = Duration::from_micros(u64::from(record.rtt));
                         sink.rtt(&key, tag, rtt, &self.processes);
                     }
