@@ -12,14 +12,39 @@ pub enum Observer {
     Client,
     /// The end that answered.
     Server,
+    /// The end that opened it, where that is a sidecar proxy.
+    ClientProxy,
+    /// The end that answered, where that is a sidecar proxy.
+    ServerProxy,
 }
 
 impl Observer {
+    /// All, in the order of their numbers.
+    pub const ALL: [Observer; 4] =
+        [Observer::Client, Observer::Server, Observer::ClientProxy, Observer::ServerProxy];
+
+    /// The observer of an end that opened (or else answered), and that is a sidecar proxy or not.
+    pub const fn of(opened: bool, sidecar: bool) -> Self {
+        match (opened, sidecar) {
+            (true, false) => Observer::Client,
+            (false, false) => Observer::Server,
+            (true, true) => Observer::ClientProxy,
+            (false, true) => Observer::ServerProxy,
+        }
+    }
+
+    /// Whether it is the end that opened the flow.
+    pub const fn opened(self) -> bool {
+        matches!(self, Observer::Client | Observer::ClientProxy)
+    }
+
     /// The label value.
     pub const fn as_str(self) -> &'static str {
         match self {
             Observer::Client => "client",
             Observer::Server => "server",
+            Observer::ClientProxy => "client_proxy",
+            Observer::ServerProxy => "server_proxy",
         }
     }
 }

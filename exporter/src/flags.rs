@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Command line and environment: the one place where either is read.
 
+mod kubernetes;
 mod label_names;
 mod listen_address;
 mod usage;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+pub use kubernetes::{KubernetesFlags, KubernetesMode, PodsWatched};
 #[cfg(test)]
 pub use label_names::OPTIONAL_LABELS;
 pub use label_names::{AddedLabels, DEFAULT_LABELS, DroppedLabels};
@@ -59,6 +61,10 @@ pub struct Flags {
         global = true
     )]
     names_file: Option<PathBuf>,
+
+    /// Names from the Kubernetes API.
+    #[command(flatten)]
+    pub kubernetes: KubernetesFlags,
 
     /// Optional labels to add to every edge, a comma list, such as `client_process,server_process`.
     #[arg(

@@ -74,7 +74,7 @@ pub struct Ledger {
 }
 
 /// The entries that take what is folded, always at these places.
-const OTHER: [Observer; 2] = [Observer::Client, Observer::Server];
+const OTHER: [Observer; 4] = Observer::ALL;
 
 impl Ledger {
     /// An empty ledger.

@@ -4,7 +4,9 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use super::{Command, DEFAULT_LABELS, Flags, Host, LogFormat, OPTIONAL_LABELS, Usage};
+use super::{
+    Command, DEFAULT_LABELS, Flags, Host, KubernetesMode, LogFormat, OPTIONAL_LABELS, PodsWatched, Usage,
+};
 
 fn parse(arguments: &[&str]) -> Result<Flags, Usage> {
     Flags::parse_from(std::iter::once("flowgauge").chain(arguments.iter().copied()).map(OsString::from))
@@ -29,10 +31,29 @@ fn defaults() {
     assert_eq!(flags.names_file(), None);
     assert!(flags.labels_add.0.is_empty() && flags.labels_drop.0.is_empty());
     assert_eq!(flags.service_ports(), [50051]);
+    assert_eq!((flags.kubernetes.mode, flags.kubernetes.pods), (KubernetesMode::Auto, PodsWatched::Cluster));
+    assert!(flags.kubernetes.proxy_containers.0.contains(&"istio-proxy".to_owned()));
     assert_eq!(flags.series_limit, 20_000);
     assert_eq!(flags.series_idle_timeout, Duration::from_secs(3600));
     assert_eq!(flags.log_format, LogFormat::Logfmt);
     assert_eq!(flags.command, None);
+}
+
+#[test]
+fn kubernetes() {
+    let flags = parse(&[
+        "--labels.kubernetes=required",
+        "--labels.kubernetes.node=worker-1.example",
+        "--labels.kubernetes.pods=node",
+        "--labels.proxy-containers=envoy, sidecar,,",
+    ]);
+    let kubernetes = flags.unwrap().kubernetes;
+    assert_eq!((kubernetes.mode, kubernetes.pods), (KubernetesMode::Required, PodsWatched::Node));
+    assert_eq!(kubernetes.node().as_deref(), Some("worker-1.example"));
+    assert_eq!(kubernetes.proxy_containers.0, ["envoy", "sidecar"]);
+    assert!(mistake(&["--labels.kubernetes=yes"]).contains("allowed: auto, off, required"));
+    assert!(mistake(&["--labels.kubernetes.node=a,b"]).contains("--labels.kubernetes.node: \"a,b\": must not contain"));
+    assert!(mistake(&["--labels.proxy-containers=a_b"]).contains("no container's name"));
 }
 
 #[test]

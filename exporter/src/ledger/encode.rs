@@ -111,8 +111,8 @@ impl Ledger {
         let frequency = f64::from(self.frequency.max(1));
         let mut out = Writer { encoder, entries: &entries };
         let all = |_: &Entry| true;
-        let client = |entry: &Entry| entry.observer == Observer::Client;
-        let server = |entry: &Entry| entry.observer == Observer::Server;
+        let client = |entry: &Entry| entry.observer.opened();
+        let server = |entry: &Entry| !entry.observer.opened();
         let of = |counter: Counter| move |entry: &Entry| entry.counters[counter];
         out.counter(&tcp::SENT_BYTES, all, of(Counter::SentBytes))?;
         out.counter(&tcp::RECEIVED_BYTES, all, of(Counter::ReceivedBytes))?;

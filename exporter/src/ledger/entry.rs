@@ -126,10 +126,7 @@ impl Entry {
         let rtt = if self.has_rtt() { RTT_BUCKETS + 2 } else { 0 };
         let connect = if self.has_connect() { CONNECT_BUCKETS + 2 } else { 0 };
         BOTH + rtt
-            + match self.observer {
-                Observer::Client => CLIENT + connect,
-                Observer::Server => SERVER,
-            }
+            + if self.observer.opened() { CLIENT + connect } else { SERVER }
     }
 }
 
