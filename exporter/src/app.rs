@@ -70,7 +70,7 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
         names_file: flags.names_file().map(Path::to_owned),
     };
     let resolver =
-        Arc::new(Resolver::new(config, layout.process_hierarchy()).context("--labels.names-file")?);
+        Arc::new(Resolver::new(config, layout.process_hierarchy(), None).context("--labels.names-file")?);
     let plan = LabelPlan::new(DEFAULT_LABELS, &flags.labels_add.0, &flags.labels_drop.0);
     let ledger = Ledger::new(LedgerConfig {
         plan,

@@ -149,6 +149,7 @@ mod tests {
             node: of("node"),
             container: of("container"),
             process: of("process"),
+            sidecar: false,
         }
     }
 

@@ -49,7 +49,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         rootfs: dir.clone(),
         names_file: Some(names_file),
     };
-    let resolver = Resolver::new(config, ProcessHierarchy::Unified)?;
+    let resolver = Resolver::new(config, ProcessHierarchy::Unified, None)?;
     let process = |number: u64| Some(Process { cgroup: 0, name: format!("p{number}").into() });
     let owners: Vec<Owner> = ids
         .iter()

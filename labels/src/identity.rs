@@ -52,12 +52,15 @@ pub struct Identity {
     pub service: Arc<str>,
     /// Kubernetes pod.
     pub pod: Arc<str>,
-    /// Host name of the node.
+    /// Name of the node: its Kubernetes name, else the host name.
     pub node: Arc<str>,
     /// Container name, or runtime and short id.
     pub container: Arc<str>,
     /// Process name (comm of the leader).
     pub process: Arc<str>,
+    /// No label: it is a proxy container beside others in its pod, so that what it sends and receives is theirs once
+    /// more.
+    pub sidecar: bool,
 }
 
 /// The strings that every nameless answer shares.
@@ -94,6 +97,7 @@ impl Words {
             node: self.empty.clone(),
             container: self.empty.clone(),
             process: self.empty.clone(),
+            sidecar: false,
         }
     }
 }

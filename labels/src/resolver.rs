@@ -10,8 +10,10 @@ use parking_lot::RwLock;
 
 use crate::addresses::HostAddresses;
 use crate::cgroup::cgroup_layout;
+use crate::changes::{Changes, Subject};
 use crate::file::read_capped;
 use crate::identity::{Identity, Kind, Words, clean};
+use crate::kubernetes::cluster::Cluster;
 use crate::local::LocalNames;
 use crate::names_file::{NamesFile, NamesFileError};
 use crate::ranges::is_public;
@@ -49,11 +51,15 @@ pub struct Resolver {
     names_file: Option<NamesFile>,
     local: LocalNames,
     addresses: HostAddresses,
+    cluster: Option<Arc<Cluster>>,
+    /// The name of this host: the API's if there is a cluster.
     node: Arc<str>,
     words: Words,
     /// Zone and region that the names file gives to an address of this host: where its own workloads are.
     place: RwLock<(Arc<str>, Arc<str>)>,
-    generation: AtomicU64,
+    changes: Arc<Changes>,
+    /// How often the host's addresses have changed.
+    moves: AtomicU64,
 }
 
 impl Resolver {
@@ -61,10 +67,17 @@ impl Resolver {
     ///
     /// # Errors
     /// The names file is given, and cannot be read or is wrong: the message names file, line, column and fault.
-    pub fn new(config: Config, hierarchy: ProcessHierarchy) -> Result<Resolver, Error> {
+    pub fn new(
+        config: Config,
+        hierarchy: ProcessHierarchy,
+        cluster: Option<Arc<Cluster>>,
+    ) -> Result<Resolver, Error> {
         let names_file = config.names_file.map(NamesFile::open).transpose()?;
         let layout = cgroup_layout(&config.cgroup_root, &config.procfs);
-        let node: Arc<str> = host_name(&config.procfs, &config.rootfs).unwrap_or_default().into();
+        let in_cluster =
+            cluster.as_ref().map(|cluster| cluster.node().clone()).filter(|name| !name.is_empty());
+        let of_host = || host_name(&config.procfs, &config.rootfs).unwrap_or_default().into();
+        let node: Arc<str> = in_cluster.unwrap_or_else(of_host);
         let resolver = Resolver {
             names_file,
             local: LocalNames::new(&layout, hierarchy, &config.rootfs, node.clone()),
@@ -72,7 +85,9 @@ impl Resolver {
             node,
             words: Words::default(),
             place: RwLock::default(),
-            generation: AtomicU64::new(0),
+            changes: cluster.as_ref().map_or_else(Arc::default, |cluster| cluster.changes().clone()),
+            moves: AtomicU64::new(1),
+            cluster,
         };
         resolver.find_place();
         Ok(resolver)
@@ -80,38 +95,63 @@ impl Resolver {
 
     /// The owner of a socket on this node; `workload` is `unknown` if nothing tells.
     pub fn local(&self, owner: &Owner) -> Identity {
+        self.placed(self.name_local(owner))
+    }
+
+    /// As [`Self::local`], with the Service in `service` that selects the owner's pod on this port.
+    pub fn local_server(&self, owner: &Owner, _port: u16) -> Identity {
+        self.placed(self.name_local(owner))
+    }
+
+    fn name_local(&self, owner: &Owner) -> Identity {
         let (identity, outdated) = self.local.name(owner);
         if outdated {
-            self.advance();
+            self.changes.mark_all();
         }
-        let place = self.place.read();
-        Identity { zone: place.0.clone(), region: place.1.clone(), ..identity }
+        identity
     }
 
     /// Who is at a remote address. `port` is the remote end's port if it is the server, None if it is the client: the
     /// port of a client tells nothing.
     ///
-    /// The names file is asked first, then the host's own addresses; the rest is `external` if public and
-    /// `unknown` if not.
+    /// The names file is asked first, then the cluster, then the host's own addresses; the rest is `external` if public
+    /// and `unknown` if not.
     pub fn remote(&self, addr: IpAddr, port: Option<u16>) -> Identity {
         if let Some(identity) = self.names_file.as_ref().and_then(|names| names.look_up(addr, port)) {
             return identity;
         }
+        if let Some(identity) = self.cluster.as_ref().and_then(|cluster| cluster.at(addr, port)) {
+            return identity;
+        }
         if self.addresses.contains(addr) {
             let workload = if self.node.is_empty() { self.words.unknown.clone() } else { self.node.clone() };
-            let (zone, region) = self.place.read().clone();
-            return Identity {
-                node: self.node.clone(),
-                zone,
-                region,
-                ..self.words.identity(Kind::Host, workload)
-            };
+            let host = self.words.identity(Kind::Host, workload);
+            return self.placed(Identity { node: self.node.clone(), ..host });
         }
         if is_public(addr) {
             self.words.identity(Kind::External, self.words.external.clone())
         } else {
             self.words.identity(Kind::Unknown, self.words.unknown.clone())
         }
+    }
+
+    /// The server behind a Service: who is at `backend`, where a connection to the address `service` really went. Its
+    /// `service` is the one dialled.
+    pub fn dialled(&self, service: (IpAddr, u16), backend: (IpAddr, u16)) -> Identity {
+        let mut identity = self.remote(backend.0, Some(backend.1));
+        let at = |cluster: &Arc<Cluster>| cluster.service_at(service.0, service.1);
+        if let Some((namespace, name)) = self.cluster.as_ref().and_then(at) {
+            if identity.namespace.is_empty() {
+                identity.namespace = namespace;
+            }
+            identity.service = name;
+        }
+        identity
+    }
+
+    /// The pod that a network namespace is of; None for the host's own and for those of no pod.
+    pub fn within(&self, _netns: u32) -> Option<Identity> {
+        None
     }
 
     /// True for loopback and for the addresses of this host's interfaces.
@@ -121,7 +161,40 @@ impl Resolver {
 
     /// A number that grows whenever an answer given earlier may be another now.
     pub fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+        self.changes.generation()
+    }
+
+    /// True if an answer about these subjects may be another now. `since` is what [`Self::generation`] was before the
+    /// answer was asked for.
+    pub fn is_stale(&self, since: u64, subjects: &[Subject]) -> bool {
+        self.changes.is_stale(since, subjects)
+    }
+
+    /// True when an address that was asked about has been given to another pod: until [`Self::settle`] it is answered as
+    /// before, so that what is not yet reported can be charged to who had it. A pass is to be made within a second.
+    pub fn needs_settling(&self) -> bool {
+        self.cluster.as_ref().is_some_and(|cluster| cluster.needs_settling())
+    }
+
+    /// All that was counted until now has been named: lets the new holders of addresses take over.
+    pub fn settle(&self) {
+        if let Some(cluster) = &self.cluster {
+            cluster.settle();
+        }
+    }
+
+    /// Every TCP address and port at which a Service may be dialled on this node: cluster, external and load balancer
+    /// addresses, node ports on the node's own addresses and on 127.0.0.1. None if that is as it was at version `since`;
+    /// 0 is before all versions.
+    pub fn service_addresses(&self, since: u64) -> Option<(u64, Vec<(IpAddr, u16)>)> {
+        let cluster = self.cluster.as_ref()?;
+        let version = cluster.service_version() + self.moves.load(Ordering::Acquire);
+        (version != since).then(|| (version, cluster.service_addresses(&self.addresses.all())))
+    }
+
+    /// True if every watch of the Kubernetes API has delivered a first list, or there is none.
+    pub fn complete(&self) -> bool {
+        self.cluster.as_ref().is_none_or(|cluster| cluster.complete())
     }
 
     /// Looks for changes: of the names file each time, of addresses and control groups every ten seconds at most. To be
@@ -130,11 +203,17 @@ impl Resolver {
         let names = self.names_file.as_ref().is_some_and(NamesFile::refresh);
         let addresses = self.addresses.refresh();
         let local = self.local.refresh();
+        if addresses {
+            self.moves.fetch_add(1, Ordering::AcqRel);
+        }
         if names || addresses {
             self.find_place();
         }
         if names || addresses || local {
-            self.advance();
+            self.changes.mark_all();
+        }
+        if let Some(cluster) = &self.cluster {
+            cluster.tend();
         }
     }
 
@@ -142,17 +221,29 @@ impl Resolver {
     pub fn reload(&self) {
         if self.names_file.as_ref().is_some_and(NamesFile::reload) {
             self.find_place();
-            self.advance();
+            self.changes.mark_all();
         }
         self.addresses.expire();
         self.local.expire();
         self.refresh();
     }
 
-    /// How each source is doing; `names_file` is among them if there is one.
+    /// How each source is doing; `names_file` is among them if there is one, those of Kubernetes if there is a cluster.
     pub fn sources(&self) -> Vec<SourceStatus> {
         let names_file = self.names_file.as_ref().map(NamesFile::status);
-        names_file.into_iter().chain([self.local.status(), self.addresses.status()]).collect()
+        let cluster = self.cluster.iter().flat_map(|cluster| cluster.statuses());
+        names_file.into_iter().chain([self.local.status(), self.addresses.status()]).chain(cluster).collect()
+    }
+
+    /// With the zone and region of this node: what the names file says, else what the Node object does.
+    fn placed(&self, identity: Identity) -> Identity {
+        let (mut zone, mut region) = self.place.read().clone();
+        if let Some(cluster) = self.cluster.as_ref().filter(|_| zone.is_empty() || region.is_empty()) {
+            let node = cluster.own_place();
+            zone = if zone.is_empty() { node.0 } else { zone };
+            region = if region.is_empty() { node.1 } else { region };
+        }
+        Identity { zone, region, ..identity }
     }
 
     /// Of several addresses with a place, the lowest counts, so that the answer is the same each time.
@@ -163,10 +254,6 @@ impl Resolver {
             .map(|identity| (identity.zone, identity.region))
             .find(|(zone, region)| !zone.is_empty() || !region.is_empty());
         *self.place.write() = found.unwrap_or_default();
-    }
-
-    fn advance(&self) {
-        self.generation.fetch_add(1, Ordering::AcqRel);
     }
 }
 

@@ -82,7 +82,7 @@ fn resolver() -> (Resolver, ProcessHierarchy) {
         rootfs: "/".into(),
         names_file: None,
     };
-    (Resolver::new(config, hierarchy).expect("no names file, no error"), hierarchy)
+    (Resolver::new(config, hierarchy, None).expect("no names file, no error"), hierarchy)
 }
 
 #[test]

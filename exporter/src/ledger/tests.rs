@@ -24,6 +24,7 @@ fn identity(workload: &str) -> Identity {
         node: empty.clone(),
         container: empty.clone(),
         process: empty,
+        sidecar: false,
     }
 }
 

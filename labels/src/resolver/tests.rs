@@ -38,7 +38,7 @@ fn remote(resolver: &Resolver, addr: &str, port: Option<u16>) -> (String, &'stat
 #[test]
 fn names_file_then_own_addresses_then_by_range() {
     let (_dir, config) = host(Some(NAMES));
-    let resolver = Resolver::new(config, ProcessHierarchy::Unified).unwrap();
+    let resolver = Resolver::new(config, ProcessHierarchy::Unified, None).unwrap();
     for (addr, port, workload, kind) in [
         ("10.1.2.3", None, "site", "host"),
         ("192.0.2.7", Some(5432), "postgres", "host"),
@@ -63,7 +63,7 @@ fn names_file_then_own_addresses_then_by_range() {
 fn the_generation_grows_with_each_change_and_only_then() {
     let (dir, config) = host(Some(NAMES));
     let names_file = config.names_file.clone().unwrap();
-    let resolver = Resolver::new(config, ProcessHierarchy::Unified).unwrap();
+    let resolver = Resolver::new(config, ProcessHierarchy::Unified, None).unwrap();
     let start = resolver.generation();
     resolver.refresh();
     resolver.reload();
@@ -92,7 +92,7 @@ fn the_generation_grows_with_each_change_and_only_then() {
 #[test]
 fn sources_are_listed() {
     let (_dir, config) = host(None);
-    let resolver = Resolver::new(config, ProcessHierarchy::Unified).unwrap();
+    let resolver = Resolver::new(config, ProcessHierarchy::Unified, None).unwrap();
     let sources: Vec<(&str, bool)> = resolver.sources().iter().map(|s| (s.source, s.up)).collect();
     assert_eq!(sources, [("cgroup", true), ("host_addresses", true)]);
 }
@@ -101,7 +101,7 @@ fn sources_are_listed() {
 fn a_wrong_names_file_is_the_only_error() {
     let (_dir, config) = host(Some("names:\n  - cidrs: [10.0.0.1/8]\n    workload: x\n"));
     let path = config.names_file.clone().unwrap();
-    let error = Resolver::new(config, ProcessHierarchy::Unified).unwrap_err().to_string();
+    let error = Resolver::new(config, ProcessHierarchy::Unified, None).unwrap_err().to_string();
     let what = "10.0.0.1/8 has bits set beyond its prefix length; the network is 10.0.0.0/8";
     assert_eq!(error, format!("names file {}:2:13: {what}", path.display()));
 
@@ -113,7 +113,7 @@ fn a_wrong_names_file_is_the_only_error() {
         rootfs: nowhere,
         names_file: None,
     };
-    let resolver = Resolver::new(config, ProcessHierarchy::V1("memory")).unwrap();
+    let resolver = Resolver::new(config, ProcessHierarchy::V1("memory"), None).unwrap();
     assert!(resolver.sources().iter().all(|source| !source.up));
     assert_eq!(remote(&resolver, "127.0.0.1", None).0, "unknown");
 }
@@ -131,7 +131,7 @@ fn the_host_is_named_by_its_own_root_when_that_is_mounted_elsewhere() {
 #[test]
 fn it_can_be_shared_between_threads() {
     let (_dir, config) = host(Some(NAMES));
-    let resolver = Resolver::new(config, ProcessHierarchy::Unified).unwrap();
+    let resolver = Resolver::new(config, ProcessHierarchy::Unified, None).unwrap();
     let owner = |number: u64| Owner {
         netns: 1,
         cgroup: number,
@@ -157,7 +157,7 @@ fn it_can_be_shared_between_threads() {
 fn this_hosts_own_ends_are_where_the_names_file_says() {
     let (dir, config) =
         host(Some("names:\n  - cidrs: [192.0.2.0/24]\n    workload: rack\n    zone: dc-1\n    region: eu\n"));
-    let resolver = Resolver::new(config, ProcessHierarchy::Unified).unwrap();
+    let resolver = Resolver::new(config, ProcessHierarchy::Unified, None).unwrap();
     let process = Some(Process { cgroup: 0, name: "curl".into() });
     let owner = Owner { netns: 1, cgroup: 0, process, ambiguous: false };
     let place = |resolver: &Resolver| {
