@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use caps::Capability;
-use flowgauge_labels::{Config, Layout, Mode, ProcessHierarchy, Resolver, cgroup_layout};
+use flowgauge_labels::{
+    Config, Conntrack, Layout, Mode, ProcessHierarchy, Resolver, SourceStatus, cgroup_layout,
+};
 use flowgauge_probes::Facts;
 use flowgauge_probes::tcp::{self, Storage, Tcp, TcpOptions};
 use parking_lot::Mutex;
@@ -17,10 +19,11 @@ use prometheus_client::encoding::DescriptorEncoder;
 use crate::collectors;
 use crate::docs::Group;
 use crate::edge::LabelPlan;
-use crate::flags::{DEFAULT_LABELS, Flags};
+use crate::flags::{DEFAULT_LABELS, Flags, KubernetesMode};
+use crate::kubernetes::{self, Kubernetes};
 use crate::ledger::{Ledger, LedgerConfig};
 use crate::naming::{Naming, PortNaming};
-use crate::pass::{AskError, PassThread, ProbeState, Shared};
+use crate::pass::{AskError, PassThread, ProbeState, Shared, Sources};
 use crate::privileges;
 use crate::quiet::Quiet;
 use crate::source::{ComponentStatus, MetricSource, State};
@@ -55,6 +58,10 @@ pub const SERVING_CAPABILITIES: &[Capability] = &[];
 pub const PROBES_CAPABILITIES: &[Capability] =
     &[Capability::CAP_BPF, Capability::CAP_PERFMON, Capability::CAP_DAC_READ_SEARCH];
 
+/// What it keeps besides where there is a cluster: to list the host's translations anew when events were lost
+/// (NET_ADMIN), and to see which network namespace a process of another user is in (SYS_PTRACE).
+pub const CLUSTER_CAPABILITIES: &[Capability] = &[Capability::CAP_NET_ADMIN, Capability::CAP_SYS_PTRACE];
+
 /// Starts what the flags ask for. Runs once, with every privilege that the program was given, before it serves.
 ///
 /// # Errors
@@ -69,8 +76,16 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
         rootfs: flags.paths.rootfs.clone(),
         names_file: flags.names_file().map(Path::to_owned),
     };
-    let resolver =
-        Arc::new(Resolver::new(config, layout.process_hierarchy(), None).context("--labels.names-file")?);
+    let kubernetes = start_kubernetes(flags)?;
+    let cluster = match &kubernetes {
+        Part::Running(kubernetes) => Some(Arc::clone(&kubernetes.cluster)),
+        Part::Disabled | Part::Failed(_) => None,
+    };
+    // Only where Services are dialled is it worth listening to what becomes of connections.
+    let conntrack =
+        cluster.is_some().then(|| Arc::new(Conntrack::open(&flags.paths.procfs, flowgauge_probes::tcp::digest)));
+    let resolver = Resolver::new(config, layout.process_hierarchy(), cluster).context("--labels.names-file")?;
+    let resolver = Arc::new(resolver);
     let plan = LabelPlan::new(DEFAULT_LABELS, &flags.labels_add.0, &flags.labels_drop.0);
     let ledger = Ledger::new(LedgerConfig {
         plan,
@@ -78,21 +93,33 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
         idle_timeout: flags.series_idle_timeout,
     });
     let shared = Arc::new(Shared { ledger: Mutex::new(ledger), state: Mutex::new(ProbeState::default()) });
+    let sources = Sources { resolver: Arc::clone(&resolver), conntrack: conntrack.clone() };
     let tcp = if flags.collector_tcp() {
-        match start_tcp(flags, tcp_options(flags, &layout), &resolver, &shared) {
-            Ok(thread) => Collector::Running(thread),
-            Err(error) => Collector::Failed(format!("{error:#}")),
-        }
+        Part::of(start_tcp(flags, tcp_options(flags, &layout, conntrack.is_some()), sources, &shared))
     } else {
-        Collector::Disabled
+        Part::Disabled
     };
-    Ok(Arc::new(Source { resolver, shared, tcp, failures: Quiet::default() }))
+    let required = flags.kubernetes.mode == KubernetesMode::Required;
+    Ok(Arc::new(Source { resolver, conntrack, kubernetes, required, shared, tcp, failures: Quiet::default() }))
+}
+
+/// Where the API is only welcome, the exporter runs without it whatever is wrong with what says where it is.
+fn start_kubernetes(flags: &Flags) -> anyhow::Result<Part<Kubernetes>> {
+    let started = match kubernetes::connection(flags) {
+        Ok(None) => return Ok(Part::Disabled),
+        Ok(Some(connection)) => kubernetes::start(flags, connection),
+        Err(error) => Err(error),
+    };
+    match started {
+        Err(error) if flags.kubernetes.mode == KubernetesMode::Required => Err(error),
+        started => Ok(Part::of(started)),
+    }
 }
 
 fn start_tcp(
     flags: &Flags,
     options: TcpOptions,
-    resolver: &Arc<Resolver>,
+    sources: Sources,
     shared: &Arc<Shared>,
 ) -> anyhow::Result<PassThread> {
     let facts = Facts::read()?;
@@ -100,10 +127,18 @@ fn start_tcp(
         dynamic: dynamic_ports(&flags.paths.procfs),
         service_ports: flags.service_ports().to_vec(),
     };
-    let netns = std::fs::metadata("/proc/self/ns/net").map_or(0, |namespace| namespace.ino() as u32);
-    let naming = Naming::new(Arc::clone(resolver), ports, netns);
-    PassThread::start(facts, options, Arc::clone(resolver), naming, Arc::clone(shared), || {
-        if let Err(error) = privileges::confine(PROBES_CAPABILITIES) {
+    // The namespace whose addresses are the host's; our own, where that of the first process is not to be seen.
+    let namespace = |path: &Path| std::fs::metadata(path).map(|namespace| namespace.ino() as u32);
+    let netns = namespace(&flags.paths.procfs.join("1/ns/net"));
+    let netns = netns.or_else(|_| namespace(Path::new("/proc/self/ns/net"))).unwrap_or_default();
+    let conntrack = sources.conntrack.clone();
+    let mut keep = PROBES_CAPABILITIES.to_vec();
+    if conntrack.is_some() {
+        keep.extend(CLUSTER_CAPABILITIES);
+    }
+    let naming = Naming::new(Arc::clone(&sources.resolver), ports, netns, conntrack);
+    PassThread::start(facts, options, sources, naming, Arc::clone(shared), move || {
+        if let Err(error) = privileges::confine(&keep) {
             tracing::warn!(%error, "the probes thread cannot give up privileges");
         }
     })
@@ -123,7 +158,7 @@ fn dynamic_ports(procfs: &Path) -> std::ops::RangeInclusive<u16> {
 }
 
 /// How the TCP probe is loaded on a host with these cgroups, by the exporter and by its check alike.
-fn tcp_options(flags: &Flags, layout: &Layout) -> TcpOptions {
+fn tcp_options(flags: &Flags, layout: &Layout, services: bool) -> TcpOptions {
     TcpOptions {
         mute_cgroups: layout.silent_ids(),
         process_hierarchy: match layout.process_hierarchy() {
@@ -134,6 +169,7 @@ fn tcp_options(flags: &Flags, layout: &Layout) -> TcpOptions {
         // Beside v1, a v2 cgroup is at best systemd's mirror: a container's socket may carry its runtime's unit.
         want_process: layout.mode != Mode::Unified
             || flags.labels_add.0.iter().any(|label| label.ends_with("_process")),
+        services,
     }
 }
 
@@ -151,7 +187,7 @@ fn check_tcp(flags: &Flags) -> Result<String, String> {
     let facts = Facts::read().map_err(|error| error.to_string())?;
     let layout = cgroup_layout(&flags.paths.cgroup, &flags.paths.procfs);
     let mut storage = Storage::default();
-    let mut probe = Tcp::<()>::load(&mut storage, &facts, &tcp_options(flags, &layout))
+    let mut probe = Tcp::<()>::load(&mut storage, &facts, &tcp_options(flags, &layout, flags.kubernetes.mode != KubernetesMode::Off))
         .map_err(|error| error.to_string())?;
     let report = probe.pass(&mut tcp::Discard).map_err(|error| error.to_string())?;
     Ok(format!(
@@ -160,17 +196,28 @@ fn check_tcp(flags: &Flags) -> Result<String, String> {
     ))
 }
 
-enum Collector {
-    Running(PassThread),
+/// A collector or a source of names with a thread of its own.
+enum Part<T> {
+    Running(T),
     Disabled,
     Failed(String),
+}
+
+impl<T> Part<T> {
+    fn of(started: anyhow::Result<T>) -> Self {
+        started.map_or_else(|error| Part::Failed(format!("{error:#}")), Part::Running)
+    }
 }
 
 /// All collectors and label sources of this run.
 struct Source {
     resolver: Arc<Resolver>,
+    conntrack: Option<Arc<Conntrack>>,
+    kubernetes: Part<Kubernetes>,
+    /// Without names from the cluster, nobody shall think that all is well.
+    required: bool,
     shared: Arc<Shared>,
-    tcp: Collector,
+    tcp: Part<PassThread>,
     /// Of passes for scrapes.
     failures: Quiet,
 }
@@ -185,15 +232,24 @@ fn end_without_probes() -> ! {
 }
 
 impl Source {
+    fn label_sources(&self) -> Vec<SourceStatus> {
+        let mut sources = self.resolver.sources();
+        sources.extend(self.conntrack.as_ref().map(|conntrack| conntrack.status()));
+        if let Part::Failed(reason) = &self.kubernetes {
+            sources.push(SourceStatus::failed("kubernetes", reason.clone()));
+        }
+        sources
+    }
+
     fn tcp_up(&self) -> bool {
-        matches!(self.tcp, Collector::Running(_)) && self.shared.state.lock().error.is_none()
+        matches!(self.tcp, Part::Running(_)) && self.shared.state.lock().error.is_none()
     }
 }
 
 impl MetricSource for Source {
     fn refresh(&self) -> Result<(), anyhow::Error> {
         // A pass that fails is told by collector_up; the rest is served.
-        let Collector::Running(thread) = &self.tcp else { return Ok(()) };
+        let Part::Running(thread) = &self.tcp else { return Ok(()) };
         match thread.pass() {
             Ok(()) => {
                 if self.failures.reset() {
@@ -212,22 +268,23 @@ impl MetricSource for Source {
 
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let up = [("tcp", self.tcp_up())];
-        let up = if matches!(self.tcp, Collector::Disabled) { &[] } else { &up[..] };
-        let sources = self.resolver.sources();
+        let up = if matches!(self.tcp, Part::Disabled) { &[] } else { &up[..] };
+        let sources = self.label_sources();
+        let overrun = self.conntrack.as_ref().map_or(0, |conntrack| conntrack.lost());
         let state = self.shared.state.lock().clone();
         let ledger = self.shared.ledger.lock();
         if !up.is_empty() {
             ledger.encode(&mut encoder)?;
         }
-        collectors::encode(&mut encoder, up, &state, &ledger, &sources)
+        collectors::encode(&mut encoder, up, &state, &ledger, &sources, overrun)
     }
 
     fn status(&self) -> Vec<ComponentStatus> {
         let state = self.shared.state.lock();
         let (tcp, detail) = match &self.tcp {
-            Collector::Disabled => (State::Disabled, "switched off by --no-collector.tcp".to_owned()),
-            Collector::Failed(reason) => (State::Failed, reason.clone()),
-            Collector::Running(_) => match &state.error {
+            Part::Disabled => (State::Disabled, "switched off by --no-collector.tcp".to_owned()),
+            Part::Failed(reason) => (State::Failed, reason.clone()),
+            Part::Running(_) => match &state.error {
                 Some(error) => (State::Failed, error.clone()),
                 None => (
                     State::Up,
@@ -239,7 +296,7 @@ impl MetricSource for Source {
             },
         };
         let collector = ComponentStatus { kind: "collector", name: "tcp".to_owned(), state: tcp, detail };
-        let sources = self.resolver.sources().into_iter().map(|source| ComponentStatus {
+        let sources = self.label_sources().into_iter().map(|source| ComponentStatus {
             kind: "label source",
             name: source.source.to_owned(),
             state: if source.up { State::Up } else { State::Failed },
@@ -249,19 +306,21 @@ impl MetricSource for Source {
     }
 
     fn ready(&self) -> bool {
-        match self.tcp {
-            Collector::Running(_) => self.shared.state.lock().passes > 0,
-            Collector::Disabled | Collector::Failed(_) => true,
-        }
+        let named = !self.required || self.resolver.complete();
+        named
+            && match self.tcp {
+                Part::Running(_) => self.shared.state.lock().passes > 0,
+                Part::Disabled | Part::Failed(_) => true,
+            }
     }
 
     fn reload(&self) -> Result<(), anyhow::Error> {
         match &self.tcp {
-            Collector::Running(thread) => match thread.reload() {
+            Part::Running(thread) => match thread.reload() {
                 Err(AskError::Dead) => end_without_probes(),
                 result => Ok(result?),
             },
-            Collector::Disabled | Collector::Failed(_) => {
+            Part::Disabled | Part::Failed(_) => {
                 self.resolver.reload();
                 Ok(())
             }

@@ -71,8 +71,8 @@ static LOST: Family = family(
     Counter,
     None,
     &["reason"],
-    "What could not be counted where it belongs: a map was full, a socket chain too long to report, or the kernel skipped a program (recursion).",
-    "counters in the programs, bpf_prog_info.recursion_misses",
+    "What could not be counted where it belongs: a map was full, a socket chain too long to report, the kernel skipped a program (recursion), or conntrack events came faster than they were read (conntrack_overrun, by the number of times).",
+    "counters in the programs, bpf_prog_info.recursion_misses, ENOBUFS",
 );
 static MOVED: Family = family(
     "walk_moved_chains",
@@ -148,6 +148,14 @@ static UNATTRIBUTED: Family = family(
     "Payload bytes of flows whose client or server has no name (workload unknown).",
     "The exporter itself.",
 );
+static WITHIN_PODS: Family = family(
+    "proxy_pod_bytes",
+    Counter,
+    Some(Unit::Bytes),
+    &[],
+    "Payload bytes between sidecar proxies and containers of their own pods, as the proxies saw them; no edge has them, since the containers' ends tell the same.",
+    "The exporter itself.",
+);
 static SOURCE_UP: Family = family(
     "label_source_up",
     Gauge,
@@ -161,7 +169,7 @@ static SOURCE_ENTRIES: Family = family(
     Gauge,
     None,
     &["source"],
-    "What the source of names knows: entries of the names file, cgroups, addresses.",
+    "What the source of names knows: entries of the names file, cgroups, addresses, objects of the Kubernetes API, translations.",
     "The exporter itself.",
 );
 static SOURCE_FAILURES: Family = family(
@@ -200,6 +208,7 @@ pub static FAMILIES: &[&Family] = &[
     &SERIES_LIMIT,
     &FOLDED,
     &UNATTRIBUTED,
+    &WITHIN_PODS,
     &SOURCE_UP,
     &SOURCE_ENTRIES,
     &SOURCE_FAILURES,
@@ -237,7 +246,7 @@ impl Writer<'_, '_> {
     }
 }
 
-/// Writes [`FAMILIES`]. `probe` is None when the collector is switched off.
+/// Writes [`FAMILIES`]. `overrun` are the conntrack events known to be lost. `probe` is None when the collector is switched off.
 ///
 /// # Errors
 /// What the encoder returns.
@@ -247,6 +256,7 @@ pub fn encode(
     probe: &ProbeState,
     ledger: &Ledger,
     sources: &[SourceStatus],
+    overrun: u64,
 ) -> fmt::Result {
     let mut out = Writer(encoder);
     let health = &probe.health;
@@ -258,7 +268,7 @@ pub fn encode(
     out.samples(&MAP_CAPACITY, health.maps.iter().map(|used| (used.map, used.capacity as f64)))?;
     let recursion: u64 = health.programs.iter().map(|used| used.recursion_misses).sum();
     let lost = LOST_REASONS.iter().copied().zip(health.lost);
-    let lost = lost.chain([("recursion", recursion), ("undecodable", health.undecodable)]);
+    let lost = lost.chain([("recursion", recursion), ("undecodable", health.undecodable), ("conntrack_overrun", overrun)]);
     out.samples(&LOST, lost.map(|(reason, lost)| (reason, lost as f64)))?;
     out.one(&MOVED, health.moved_chains as f64)?;
     out.one(&PASSES, probe.passes as f64)?;
@@ -271,6 +281,7 @@ pub fn encode(
     out.one(&FOLDED, ledger.folded_edges() as f64)?;
     let unattributed = ["client", "server"].into_iter().zip(ledger.unattributed_bytes());
     out.samples(&UNATTRIBUTED, unattributed.map(|(end, bytes)| (end, bytes as f64)))?;
+    out.one(&WITHIN_PODS, ledger.bytes_within_pods() as f64)?;
     out.samples(&SOURCE_UP, sources.iter().map(|source| (source.source, f64::from(u8::from(source.up)))))?;
     out.samples(&SOURCE_ENTRIES, sources.iter().map(|source| (source.source, source.entries as f64)))?;
     out.samples(

@@ -21,12 +21,11 @@ pub use entry::Entry;
 use listeners::Listeners;
 pub use listeners::{ListenerEntry, ListenerLabels};
 
-/// Where a flow key's numbers go, kept with the key: valid until the names change or the edge is folded.
+/// Where a flow key's numbers go, kept with the key: valid until the edge is folded, or until its ends have other names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     index: u32,
     tenant: u32,
-    generation: u64,
     /// Whether the client and the server have no name. Not the entry's: where labels are dropped, many keys share one.
     unattributed: [bool; 2],
 }
@@ -35,12 +34,6 @@ impl Place {
     /// Says whether the client and the server have no name.
     pub fn with_unattributed(self, client: bool, server: bool) -> Self {
         Self { unattributed: [client, server], ..self }
-    }
-}
-
-impl Default for Place {
-    fn default() -> Self {
-        Place { index: u32::MAX, tenant: 0, generation: 0, unattributed: [false; 2] }
     }
 }
 
@@ -69,6 +62,8 @@ pub struct Ledger {
     gauges: bool,
     /// Bytes of ends without a name: client, server.
     unattributed: [u64; 2],
+    /// Bytes between sidecar proxies and their own pods.
+    within_pods: u64,
     /// Ticks of the kernel's timer in a second.
     frequency: u32,
 }
@@ -90,6 +85,7 @@ impl Ledger {
             overflowed: false,
             gauges: false,
             unattributed: [0; 2],
+            within_pods: 0,
             frequency: 250,
             config,
         };
@@ -128,14 +124,13 @@ impl Ledger {
         self.recall_overflow();
     }
 
-    /// Whether a place is still what it was given out as, under names of this generation.
-    pub fn is_current(&self, place: Place, generation: u64) -> bool {
-        let entry = self.entries.get(place.index as usize);
-        place.generation == generation && entry.is_some_and(|entry| entry.tenant == place.tenant)
+    /// Whether a place is still what it was given out as.
+    pub fn is_current(&self, place: Place) -> bool {
+        self.entries.get(place.index as usize).is_some_and(|entry| entry.tenant == place.tenant)
     }
 
     /// The place of an edge's numbers. New edges beyond what memory is meant for are folded into `other` on arrival.
-    pub fn place(&mut self, edge: &Edge, generation: u64) -> Place {
+    pub fn place(&mut self, edge: &Edge) -> Place {
         let labels = self.config.plan.values(edge);
         let index = match self.by_labels.get(&labels) {
             Some(index) => *index,
@@ -147,7 +142,7 @@ impl Ledger {
             None => self.insert(labels, edge.observer),
         };
         let tenant = self.entries[index as usize].tenant;
-        Place { index, tenant, generation, unattributed: [false; 2] }
+        Place { index, tenant, unattributed: [false; 2] }
     }
 
     /// The numbers at a place. Marks them as active now and exposed.
@@ -171,6 +166,11 @@ impl Ledger {
         for (sum, nameless) in self.unattributed.iter_mut().zip(place.unattributed) {
             *sum += if nameless { bytes } else { 0 };
         }
+    }
+
+    /// Counts bytes that a sidecar proxy exchanged with its own pod: they are no edge's.
+    pub fn count_within_pod(&mut self, bytes: u64) {
+        self.within_pods += bytes;
     }
 
     fn insert(&mut self, labels: LabelValues, observer: Observer) -> u32 {

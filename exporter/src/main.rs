@@ -10,6 +10,7 @@ mod docs;
 mod edge;
 mod exposition;
 mod flags;
+mod kubernetes;
 mod ledger;
 mod logging;
 mod naming;

@@ -5,16 +5,19 @@
 //! this host, the other end is named by its owner too, so that both observations of one edge carry the same labels.
 
 mod listeners;
+mod services;
 
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use flowgauge_labels::{Identity, Kind, Owner, Process, Resolver};
-use flowgauge_probes::tcp::{Listener, Processes};
+use flowgauge_labels::{Conntrack, Identity, Kind, Owner, Process, Resolver, Subject};
+use flowgauge_probes::tcp::{Backend, Listener, Processes};
 use flowgauge_probes::{FlowKey, Peer, Role};
 
 use crate::edge::{Edge, Observer};
 use listeners::Listeners;
+use services::Services;
 
 /// Which ports have a label of their own.
 #[derive(Debug, Clone)]
@@ -41,17 +44,67 @@ pub struct Naming {
     ports: PortNaming,
     host_netns: u32,
     listeners: Listeners,
+    services: Services,
+}
+
+/// When something was named: what has changed since may have another name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Since {
+    names: u64,
+    listeners: u64,
 }
 
 impl Naming {
-    /// `host_netns` is the inode of the namespace whose addresses the resolver knows as this host's.
-    pub fn new(resolver: Arc<Resolver>, ports: PortNaming, host_netns: u32) -> Self {
-        Self { resolver, ports, host_netns, listeners: Listeners::default() }
+    /// `host_netns` is the inode of the namespace whose addresses the resolver knows as this host's. `translations` tell
+    /// where connections to Services went; without them, the Service is all that is known.
+    pub fn new(
+        resolver: Arc<Resolver>,
+        ports: PortNaming,
+        host_netns: u32,
+        translations: Option<Arc<Conntrack>>,
+    ) -> Self {
+        let services = Services::new(translations);
+        Self { resolver, ports, host_netns, listeners: Listeners::default(), services }
     }
 
-    /// Grows when a name given earlier may be another one now.
-    pub fn generation(&self) -> u64 {
-        self.resolver.generation().wrapping_add(self.listeners.generation())
+    /// Now, for what will be named next.
+    pub fn now(&self) -> Since {
+        Since { names: self.resolver.generation(), listeners: self.listeners.generation() }
+    }
+
+    /// Whether the name given to a key then may be another one now.
+    pub fn is_stale(&mut self, key: &FlowKey, since: Since, processes: &Processes) -> bool {
+        let now = self.now();
+        if since == now {
+            return false;
+        }
+        if since.listeners != now.listeners {
+            return true;
+        }
+        let mut subjects = Subjects::default();
+        subjects.push(Subject::Address(key.remote()));
+        match key.role {
+            Role::Client => {
+                subjects.owner(&owner_of(key, processes));
+                if let Some(owner) = self.dialled_owner(key) {
+                    subjects.owner(&owner);
+                }
+            }
+            Role::Server | Role::Listener => subjects.owner(&self.accepting_owner(key)),
+        }
+        match key.peer {
+            Peer::Known { cgroup, process: id } => {
+                let process = process(id, processes);
+                subjects.owner(&Owner { netns: key.netns, cgroup, process, ambiguous: false });
+            }
+            Peer::Backend { service } => {
+                if let Some((address, _)) = self.services.dialled(service) {
+                    subjects.push(Subject::Address(address));
+                }
+            }
+            Peer::Remote | Peer::Local | Peer::Service { .. } => {}
+        }
+        self.resolver.is_stale(since.names, subjects.as_slice())
     }
 
     /// Takes the listening sockets that exist now.
@@ -59,23 +112,26 @@ impl Naming {
         self.listeners.update(listeners, processes);
     }
 
-    /// Names both ends of a connection.
-    pub fn edge(&mut self, key: &FlowKey, processes: &Processes) -> Edge {
+    /// Where a connection to a Service really went.
+    pub fn backend(&mut self, dialled: (IpAddr, u16), source: u64, port: u16) -> Option<Backend> {
+        self.services.backend(dialled, source, port)
+    }
+
+    /// Names both ends of a connection. None between a sidecar proxy and a container of its own pod, seen from the proxy:
+    /// the other end tells the same, and is the one that counts.
+    pub fn edge(&mut self, key: &FlowKey, processes: &Processes) -> Option<Edge> {
         let server_port = self.ports.label(key.port);
-        match key.role {
-            Role::Client => Edge {
-                observer: Observer::Client,
-                client: self.resolver.local(&owner_of(key, processes)),
-                server: self.server_of(key),
-                server_port,
-            },
-            Role::Server | Role::Listener => Edge {
-                observer: Observer::Server,
-                client: self.client_of(key, processes),
-                server: self.accepting(key).0,
-                server_port,
-            },
+        let opened = key.role == Role::Client;
+        let (client, server) = if opened {
+            (self.resolver.local(&owner_of(key, processes)), self.server_of(key))
+        } else {
+            (self.client_of(key, processes), self.accepting(key).0)
+        };
+        let (watched, other) = if opened { (&client, &server) } else { (&server, &client) };
+        if watched.sidecar && is_same_pod(watched, other) {
+            return None;
         }
+        Some(Edge { observer: Observer::of(opened, watched.sidecar), client, server, server_port })
     }
 
     /// Names the owner of a listening socket.
@@ -87,7 +143,7 @@ impl Naming {
     /// Names whoever listens on a port in a cgroup.
     pub fn accepting(&mut self, key: &FlowKey) -> (Identity, Arc<str>) {
         let owner = self.accepting_owner(key);
-        (self.resolver.local(&owner), self.ports.label(key.port))
+        (self.resolver.local_server(&owner, key.port), self.ports.label(key.port))
     }
 
     /// The owner of an accepted socket: its cgroup is its listener's, its process is that of whoever listens there.
@@ -99,35 +155,93 @@ impl Naming {
         Owner { netns: key.netns, cgroup: key.cgroup, process, ambiguous }
     }
 
-    /// The end that a client dialled: a listener on this host, or an address.
+    /// The end that a client dialled, or was sent to: a listener on this host, or an address.
     fn server_of(&mut self, key: &FlowKey) -> Identity {
+        let found = match self.dialled_owner(key) {
+            Some(owner) => self.resolver.local_server(&owner, key.port),
+            None => match (key.peer, self.resolver.within(key.netns)) {
+                (Peer::Local | Peer::Known { .. }, Some(pod)) => pod,
+                _ => self.resolver.remote(key.remote(), Some(key.port)),
+            },
+        };
+        match key.peer {
+            Peer::Backend { service } => match self.services.dialled(service) {
+                Some(dialled) => {
+                    let Identity { service, .. } =
+                        self.resolver.dialled(dialled, (key.remote(), key.port));
+                    Identity { service, ..found }
+                }
+                None => found,
+            },
+            _ => found,
+        }
+    }
+
+    /// Who listens where a client dialled, if that is on this host.
+    fn dialled_owner(&mut self, key: &FlowKey) -> Option<Owner> {
         let remote = key.remote();
         let netns = match key.peer {
-            Peer::Local | Peer::Known { .. } => Some(key.netns),
-            Peer::Remote if !remote.is_loopback() && self.resolver.is_host_address(remote) => {
-                Some(self.host_netns)
-            }
-            Peer::Remote => None,
+            Peer::Local | Peer::Known { .. } => key.netns,
+            _ if !remote.is_loopback() && self.resolver.is_host_address(remote) => self.host_netns,
+            _ => return None,
         };
-        match netns.and_then(|netns| self.listeners.dialled(netns, key.port, remote)) {
-            Some(listening) => self.resolver.local(&listening),
-            None => self.resolver.remote(remote, Some(key.port)),
-        }
+        self.listeners.dialled(netns, key.port, remote)
     }
 
     /// The end that dialled a server on this host.
     fn client_of(&self, key: &FlowKey, processes: &Processes) -> Identity {
         match key.peer {
-            Peer::Remote => self.resolver.remote(key.remote(), None),
             Peer::Known { cgroup, process: id } => {
                 let process = process(id, processes);
                 self.resolver.local(&Owner { netns: key.netns, cgroup, process, ambiguous: false })
             }
-            // It is this host, but which program was not seen: the connection is older than the exporter.
-            Peer::Local => {
-                Identity { workload: "unknown".into(), ..self.resolver.remote(key.remote(), None) }
+            // It is in this namespace, but which program was not seen: the connection is older than the exporter, or
+            // came through a redirection.
+            Peer::Local => self.resolver.within(key.netns).unwrap_or_else(|| Identity {
+                workload: "unknown".into(),
+                ..self.resolver.remote(key.remote(), None)
+            }),
+            Peer::Remote | Peer::Service { .. } | Peer::Backend { .. } => {
+                self.resolver.remote(key.remote(), None)
             }
         }
+    }
+}
+
+fn is_same_pod(one: &Identity, other: &Identity) -> bool {
+    !one.pod.is_empty() && one.pod == other.pod && one.namespace == other.namespace
+}
+
+/// What a name depends on, without allocation.
+struct Subjects {
+    count: usize,
+    all: [Subject; 10],
+}
+
+impl Default for Subjects {
+    fn default() -> Self {
+        Self { count: 0, all: [Subject::Netns(0); 10] }
+    }
+}
+
+impl Subjects {
+    fn push(&mut self, subject: Subject) {
+        if let Some(place) = self.all.get_mut(self.count) {
+            *place = subject;
+            self.count += 1;
+        }
+    }
+
+    fn owner(&mut self, owner: &Owner) {
+        self.push(Subject::Netns(owner.netns));
+        self.push(Subject::Cgroup(owner.cgroup));
+        if let Some(process) = &owner.process {
+            self.push(Subject::Cgroup(process.cgroup));
+        }
+    }
+
+    fn as_slice(&self) -> &[Subject] {
+        &self.all[..self.count]
     }
 }
 

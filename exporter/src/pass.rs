@@ -9,18 +9,25 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
-use flowgauge_labels::Resolver;
+use flowgauge_labels::{Conntrack, Resolver};
 use flowgauge_probes::Facts;
 use flowgauge_probes::tcp::{Health, PassReport, Storage, Tcp, TcpOptions};
 use parking_lot::Mutex;
 
-use crate::ledger::{Ledger, Place};
+use crate::ledger::Ledger;
 use crate::naming::Naming;
-use crate::post::Post;
+use crate::post::{Post, Tag};
 use crate::quiet::Quiet;
 
 /// How often the kernel's maps are looked after when nobody scrapes.
 const TEND: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether an address has changed hands, and translations are taken in, where there is a cluster.
+const TICK: Duration = Duration::from_millis(100);
+
+/// A pass for the sake of an address that changed hands is followed by none for this many times what it took: 5 % of the
+/// time at worst.
+const SETTLING_COST: u32 = 20;
 
 /// Flow keys that may come to those held after a pass before another is made without a scrape, so that memory stays
 /// bounded.
@@ -55,6 +62,14 @@ pub struct ProbeState {
     pub error: Option<String>,
 }
 
+/// Where names come from.
+pub struct Sources {
+    /// Names.
+    pub resolver: Arc<Resolver>,
+    /// Translations of the host, where Services are dialled.
+    pub conntrack: Option<Arc<Conntrack>>,
+}
+
 enum Request {
     Pass(SyncSender<Result<(), String>>),
     Reload(SyncSender<()>),
@@ -85,7 +100,7 @@ impl PassThread {
     pub fn start(
         facts: Facts,
         options: TcpOptions,
-        resolver: Arc<Resolver>,
+        sources: Sources,
         naming: Naming,
         shared: Arc<Shared>,
         confine: impl FnOnce() + Send + 'static,
@@ -101,10 +116,13 @@ impl PassThread {
                         confine();
                         let mut worker = Worker {
                             probe,
-                            resolver,
+                            sources,
+                            services: 0,
                             naming,
                             shared,
                             passed: Instant::now(),
+                            tended: Instant::now(),
+                            may_settle: Instant::now(),
                             keys_reported: 0,
                             failures: Quiet::default(),
                         };
@@ -158,12 +176,18 @@ impl Drop for PassThread {
 }
 
 struct Worker<'o> {
-    probe: Tcp<'o, Place>,
-    resolver: Arc<Resolver>,
+    probe: Tcp<'o, Tag>,
+    sources: Sources,
+    /// The version of the Services' addresses that the probe knows.
+    services: u64,
     naming: Naming,
     shared: Arc<Shared>,
     /// When the last pass ended that did not fail.
     passed: Instant,
+    /// When the kernel's maps were looked after last.
+    tended: Instant,
+    /// From when on a pass may be made because an address changed hands.
+    may_settle: Instant,
     /// Flow keys held after it.
     keys_reported: usize,
     /// Of looking after the kernel's maps.
@@ -172,25 +196,45 @@ struct Worker<'o> {
 
 impl Worker<'_> {
     fn run(mut self, requests: &Receiver<Request>) {
+        let tick = if self.sources.conntrack.is_some() { TICK } else { TEND };
         loop {
-            match requests.recv_timeout(TEND) {
+            match requests.recv_timeout(tick) {
                 Ok(Request::Pass(reply)) => {
                     let result = self.pass().map_err(|error| format!("{error:#}"));
                     // Whoever asked may have gone.
                     let _ = reply.send(result);
                 }
                 Ok(Request::Reload(reply)) => {
-                    self.resolver.reload();
+                    self.sources.resolver.reload();
                     let _ = reply.send(());
                 }
-                Err(RecvTimeoutError::Timeout) => self.tend(),
+                Err(RecvTimeoutError::Timeout) => self.tick(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
+    /// Between requests: what cannot wait for the next pass.
+    fn tick(&mut self) {
+        if let Some(conntrack) = &self.sources.conntrack {
+            conntrack.drain();
+        }
+        if self.sources.resolver.needs_settling() && Instant::now() >= self.may_settle {
+            let result = self.pass();
+            self.report(result);
+        }
+        if self.tended.elapsed() >= TEND {
+            self.tended = Instant::now();
+            self.tend();
+        }
+    }
+
     fn pass(&mut self) -> anyhow::Result<()> {
-        self.resolver.refresh();
+        let begun = Instant::now();
+        self.sources.resolver.refresh();
+        self.learn_services()?;
+        // Who has lost an address is charged with what this pass finds; who got it, with what comes after.
+        let settles = self.sources.resolver.needs_settling();
         let mut ledger = self.shared.ledger.lock();
         ledger.begin(Instant::now());
         let mut post = Post::new(&mut ledger, &mut self.naming);
@@ -205,6 +249,10 @@ impl Worker<'_> {
         }
         ledger.finish();
         drop(ledger);
+        if settles && result.is_ok() {
+            self.sources.resolver.settle();
+        }
+        self.may_settle = Instant::now() + begun.elapsed() * SETTLING_COST;
         let mut state = self.shared.state.lock();
         state.passes += 1;
         state.failures += u64::from(result.is_err());
@@ -215,9 +263,21 @@ impl Worker<'_> {
         Ok(())
     }
 
+    /// Tells the probe at which addresses Services are dialled, if that has changed.
+    fn learn_services(&mut self) -> anyhow::Result<()> {
+        if let Some((version, all)) = self.sources.resolver.service_addresses(self.services) {
+            self.probe.add_services(all)?;
+            self.services = version;
+        }
+        Ok(())
+    }
+
     /// Keeps what waits bounded: the kernel's map by draining it, our own by a pass.
     fn tend(&mut self) {
-        self.resolver.refresh();
+        self.sources.resolver.refresh();
+        if let Some(conntrack) = &self.sources.conntrack {
+            conntrack.refresh();
+        }
         let (waiting, capacity) = self.probe.waiting();
         let result = if pass_is_due(self.probe.keys(), self.keys_reported, self.passed.elapsed()) {
             self.pass()
@@ -231,6 +291,10 @@ impl Worker<'_> {
         } else {
             Ok(())
         };
+        self.report(result);
+    }
+
+    fn report(&mut self, result: anyhow::Result<()>) {
         match result {
             Err(error) => {
                 if let Some(silenced) = self.failures.speak() {

@@ -4,7 +4,7 @@
 /// State of one source of names.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SourceStatus {
-    /// `names_file`, `cgroup` or `host_addresses`.
+    /// `names_file`, `cgroup`, `host_addresses`, `conntrack`, `kubernetes_…`.
     pub source: &'static str,
     /// False while the source cannot be read, or while what it says now is refused and the last good state is used.
     pub up: bool,
@@ -22,6 +22,11 @@ pub struct SourceStatus {
 }
 
 impl SourceStatus {
+    /// A source that cannot work at all.
+    pub fn failed(source: &'static str, detail: String) -> Self {
+        Self::new(source, false, detail)
+    }
+
     pub(crate) fn new(source: &'static str, up: bool, detail: String) -> Self {
         SourceStatus { source, up, detail, entries: 0, reloads: 0, reloads_failed: 0, misses: 0 }
     }

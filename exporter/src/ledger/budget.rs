@@ -40,6 +40,11 @@ impl Ledger {
         self.unattributed
     }
 
+    /// Bytes between sidecar proxies and their own pods, as the proxies' ends saw them.
+    pub fn bytes_within_pods(&self) -> u64 {
+        self.within_pods
+    }
+
     /// Edges that did nothing for the idle timeout are no longer served. The `other` ones stay: their history is
     /// everybody's.
     pub(super) fn retire_idle(&mut self) {

@@ -41,7 +41,7 @@ fn ledger(series_limit: usize) -> Ledger {
 fn pass(ledger: &mut Ledger, now: Instant, grown: &[(&str, u64)]) {
     ledger.begin(now);
     for (server, bytes) in grown {
-        let place = ledger.place(&edge(Observer::Client, server), 0);
+        let place = ledger.place(&edge(Observer::Client, server));
         let mut counters = Counters::default();
         counters[Counter::SentBytes] = *bytes;
         ledger.active(place).counters.add(&counters);
@@ -105,7 +105,7 @@ fn an_entry_counts_its_series_as_they_are_served() {
     ] {
         let mut ledger = ledger(1000);
         ledger.begin(Instant::now());
-        let place = ledger.place(&edge(observer, "api"), 0);
+        let place = ledger.place(&edge(observer, "api"));
         let entry = ledger.active(place);
         if with_histograms {
             let mut events = Events { rtt_sum: 5, connect_sum: 7, ..Default::default() };
@@ -166,18 +166,18 @@ fn a_folded_edge_gives_its_place_up() {
     let mut ledger = ledger(60);
     let start = Instant::now();
     ledger.begin(start);
-    let place = ledger.place(&edge(Observer::Client, "a"), 0);
+    let place = ledger.place(&edge(Observer::Client, "a"));
     ledger.active(place);
     assert!(ledger.is_current(place, 0));
     assert!(!ledger.is_current(place, 1), "names may have changed");
     for n in 0..20 {
-        let other = ledger.place(&edge(Observer::Client, &format!("b{n}")), 0);
+        let other = ledger.place(&edge(Observer::Client, &format!("b{n}")));
         ledger.active(other);
     }
     ledger.finish();
     ledger.begin(start + Duration::from_secs(1));
     for n in 0..20 {
-        let other = ledger.place(&edge(Observer::Client, &format!("c{n}")), 0);
+        let other = ledger.place(&edge(Observer::Client, &format!("c{n}")));
         ledger.active(other);
     }
     ledger.finish();
@@ -228,7 +228,7 @@ fn a_pass_that_failed_has_no_gauges() {
     };
     for (second, whole) in [(0, true), (1, false), (2, true)] {
         ledger.begin(start + Duration::from_secs(second));
-        let place = ledger.place(&edge(Observer::Client, "api"), 0);
+        let place = ledger.place(&edge(Observer::Client, "api"));
         ledger.active(place).connections += 1;
         ledger.listener(["".into(), "api".into(), "443".into()]).open = true;
         if whole {
@@ -260,10 +260,10 @@ fn rtt_buckets_are_inclusive() {
 fn unattributed_bytes_are_counted_by_end() {
     let mut ledger = ledger(1000);
     ledger.begin(Instant::now());
-    let place = ledger.place(&edge(Observer::Client, "api"), 0);
+    let place = ledger.place(&edge(Observer::Client, "api"));
     ledger.count_unattributed(place.with_unattributed(false, true), 100);
     // Another flow of the same edge, both of whose ends have a name.
-    let named = ledger.place(&edge(Observer::Client, "api"), 0);
+    let named = ledger.place(&edge(Observer::Client, "api"));
     ledger.count_unattributed(named, 7);
     assert_eq!(ledger.unattributed_bytes(), [0, 100]);
 }
@@ -277,7 +277,7 @@ fn a_flood_of_edges_within_a_pass_is_bounded_and_exact() {
         ledger.begin(start + Duration::from_secs(round));
         for n in 0..FLOOD {
             let observer = if n % 2 == 0 { Observer::Client } else { Observer::Server };
-            let place = ledger.place(&edge(observer, &format!("{round}-{n}")), 0);
+            let place = ledger.place(&edge(observer, &format!("{round}-{n}")));
             assert!(ledger.is_current(place, 0), "it is good until the pass ends");
             let mut counters = Counters::default();
             counters[Counter::SentBytes] = n;
@@ -299,15 +299,15 @@ fn a_flood_of_edges_within_a_pass_is_bounded_and_exact() {
 fn an_edge_folded_on_arrival_gets_its_own_place_once_there_is_room() {
     let mut ledger = ledger(200);
     ledger.begin(Instant::now());
-    let own = ledger.place(&edge(Observer::Client, "own"), 0);
+    let own = ledger.place(&edge(Observer::Client, "own"));
     for n in 0..5000 {
-        ledger.place(&edge(Observer::Client, &format!("b{n}")), 0);
+        ledger.place(&edge(Observer::Client, &format!("b{n}")));
     }
-    let folded = ledger.place(&edge(Observer::Server, "late"), 0);
+    let folded = ledger.place(&edge(Observer::Server, "late"));
     assert_eq!(folded.index, 1, "the server's other");
     assert!(ledger.is_current(folded, 0));
     assert_ne!(own.index, 0);
     ledger.finish();
     assert!(!ledger.is_current(folded, 0));
-    assert!(ledger.place(&edge(Observer::Server, "late"), 0).index > 1);
+    assert!(ledger.place(&edge(Observer::Server, "late")).index > 1);
 }
