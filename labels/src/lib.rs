@@ -31,6 +31,7 @@
 
 mod addresses;
 mod cgroup;
+mod conntrack;
 mod container_names;
 mod file;
 mod identity;
@@ -44,6 +45,7 @@ mod resolver;
 mod status;
 
 pub use cgroup::{Controller, Layout, Mode, cgroup_layout};
+pub use conntrack::Conntrack;
 pub use identity::{Identity, Kind, MAX_LABEL_BYTES};
 pub use names_file::{Fault, MAX_BYTES as MAX_NAMES_FILE_BYTES, NamesFileError, check_names_file};
 pub use owner::{Owner, Process, ProcessHierarchy};
