@@ -245,8 +245,8 @@ impl Link {
                 detail += &format!("; {limited}");
             }
             if let Some(error) = self.dump_error {
-                let need = if error == Errno::PERM { " (CAP_NET_ADMIN)" } else { "" };
-                detail += &format!("; older ones are unknown, the table cannot be listed: {error}{need}");
+                detail +=
+                    &format!("; older ones are unknown, the table cannot be listed: {}", describe(error));
             }
             if self.dump.is_some() || self.dump_wanted {
                 detail += "; the table is being listed";
@@ -270,7 +270,7 @@ fn listen(host: &Host) -> Result<(Sockets, Option<String>), String> {
     let ((sockets, has_events), place) = host
         .enter(|| (Sockets::open(), host.has_events()))
         .map_err(|error| format!("its network namespace cannot be entered: {error}"))?;
-    let refused = |error| format!("the kernel refuses a netfilter netlink socket: {error}");
+    let refused = |error| format!("the kernel refuses a netfilter netlink socket: {}", describe(error));
     let sockets = sockets.map_err(refused)?;
     if !has_events {
         return Err("its net.netfilter.nf_conntrack_events is 0".to_owned());
@@ -283,6 +283,11 @@ fn listen(host: &Host) -> Result<(Sockets, Option<String>), String> {
         }
     };
     Ok((sockets, limited))
+}
+
+fn describe(error: Errno) -> String {
+    let need = if error == Errno::PERM { " (CAP_NET_ADMIN)" } else { "" };
+    format!("{error}{need}")
 }
 
 #[cfg(test)]

@@ -158,7 +158,7 @@ fn port(value: &[u8]) -> Option<u16> {
 }
 
 /// Asks for all entries; where `marked`, for those alone that have [`IPS_DST_NAT`] set. A kernel that does not know
-/// question and list all.
+/// the question lists all.
 pub(super) fn dump_request(sequence: u32, marked: bool) -> Vec<u8> {
     let mut request = vec![0; HEADER];
     request.extend([libc::AF_UNSPEC as u8, 0, 0, 0]); // nfgenmsg: both families

@@ -10,8 +10,8 @@
 //! Nothing here has a thread of its own or ever waits: events wait in the socket, and are read by [`Conntrack::drain`]
 //! and by a question that would have no answer without them.
 //!
-//! Needs: nothing for events where this runs in the host's network namespace; CAP_NET_ADMIN to list the table,
-//! whenever that is done; CAP_SYS_ADMIN to enter the host's network namespace, once.
+//! Needs: CAP_NET_ADMIN over the host's network namespace, once to listen and whenever the table is listed;
+//! CAP_SYS_ADMIN and CAP_SYS_PTRACE to enter that namespace, once, if this runs in another.
 
 use std::fmt;
 use std::net::IpAddr;

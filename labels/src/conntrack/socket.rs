@@ -50,7 +50,7 @@ impl Sockets {
         Ok(sockets)
     }
 
-    /// Starts to hear of new connections. From here on the kernel composes an event for each new entry.
+    /// Starts to hear of new connections, which needs CAP_NET_ADMIN. From here on the kernel composes an event for each new entry.
     pub fn listen(&self) -> Result<(), Errno> {
         let error = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
         SockRef::from(&self.events).attach_filter(&translated_tcp()).map_err(error)?;
