@@ -82,9 +82,11 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
         Part::Disabled | Part::Failed(_) => None,
     };
     // Only where Services are dialled is it worth listening to what becomes of connections.
-    let conntrack =
-        cluster.is_some().then(|| Arc::new(Conntrack::open(&flags.paths.procfs, flowgauge_probes::tcp::digest)));
-    let resolver = Resolver::new(config, layout.process_hierarchy(), cluster).context("--labels.names-file")?;
+    let conntrack = cluster
+        .is_some()
+        .then(|| Arc::new(Conntrack::open(&flags.paths.procfs, flowgauge_probes::tcp::digest)));
+    let resolver =
+        Resolver::new(config, layout.process_hierarchy(), cluster).context("--labels.names-file")?;
     let resolver = Arc::new(resolver);
     let plan = LabelPlan::new(DEFAULT_LABELS, &flags.labels_add.0, &flags.labels_drop.0);
     let ledger = Ledger::new(LedgerConfig {
@@ -100,7 +102,15 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
         Part::Disabled
     };
     let required = flags.kubernetes.mode == KubernetesMode::Required;
-    Ok(Arc::new(Source { resolver, conntrack, kubernetes, required, shared, tcp, failures: Quiet::default() }))
+    Ok(Arc::new(Source {
+        resolver,
+        conntrack,
+        kubernetes,
+        required,
+        shared,
+        tcp,
+        failures: Quiet::default(),
+    }))
 }
 
 /// Where the API is only welcome, the exporter runs without it whatever is wrong with what says where it is.
@@ -187,8 +197,12 @@ fn check_tcp(flags: &Flags) -> Result<String, String> {
     let facts = Facts::read().map_err(|error| error.to_string())?;
     let layout = cgroup_layout(&flags.paths.cgroup, &flags.paths.procfs);
     let mut storage = Storage::default();
-    let mut probe = Tcp::<()>::load(&mut storage, &facts, &tcp_options(flags, &layout, flags.kubernetes.mode != KubernetesMode::Off))
-        .map_err(|error| error.to_string())?;
+    let mut probe = Tcp::<()>::load(
+        &mut storage,
+        &facts,
+        &tcp_options(flags, &layout, flags.kubernetes.mode != KubernetesMode::Off),
+    )
+    .map_err(|error| error.to_string())?;
     let report = probe.pass(&mut tcp::Discard).map_err(|error| error.to_string())?;
     Ok(format!(
         "loads; a pass sees {} sockets, its longest run took {:?}",

@@ -268,7 +268,11 @@ pub fn encode(
     out.samples(&MAP_CAPACITY, health.maps.iter().map(|used| (used.map, used.capacity as f64)))?;
     let recursion: u64 = health.programs.iter().map(|used| used.recursion_misses).sum();
     let lost = LOST_REASONS.iter().copied().zip(health.lost);
-    let lost = lost.chain([("recursion", recursion), ("undecodable", health.undecodable), ("conntrack_overrun", overrun)]);
+    let lost = lost.chain([
+        ("recursion", recursion),
+        ("undecodable", health.undecodable),
+        ("conntrack_overrun", overrun),
+    ]);
     out.samples(&LOST, lost.map(|(reason, lost)| (reason, lost as f64)))?;
     out.one(&MOVED, health.moved_chains as f64)?;
     out.one(&PASSES, probe.passes as f64)?;

@@ -167,8 +167,7 @@ impl Naming {
         match key.peer {
             Peer::Backend { service } => match self.services.dialled(service) {
                 Some(dialled) => {
-                    let Identity { service, .. } =
-                        self.resolver.dialled(dialled, (key.remote(), key.port));
+                    let Identity { service, .. } = self.resolver.dialled(dialled, (key.remote(), key.port));
                     Identity { service, ..found }
                 }
                 None => found,

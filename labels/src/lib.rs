@@ -32,6 +32,7 @@
 mod addresses;
 mod cgroup;
 mod changes;
+mod conntrack;
 mod container_names;
 mod file;
 mod identity;
@@ -46,11 +47,12 @@ mod status;
 
 pub use cgroup::{Controller, Layout, Mode, cgroup_layout};
 pub use changes::Subject;
+pub use conntrack::Conntrack;
 pub use identity::{Identity, Kind, MAX_LABEL_BYTES};
 pub use kubernetes::cluster::{Cluster, PodScope};
 pub use names_file::{Fault, MAX_BYTES as MAX_NAMES_FILE_BYTES, NamesFileError, check_names_file};
 pub use owner::{Owner, Process, ProcessHierarchy};
-pub use resolver::{Config, Error, Resolver};
+pub use resolver::{Config, Error, Resolver, host_name};
 pub use status::SourceStatus;
 
 type Map<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;

@@ -259,7 +259,7 @@ impl Resolver {
 
 /// The host's name: where the host's root is mounted elsewhere its `/etc/hostname`, since the kernel's answer is then the
 /// container's; else the kernel's.
-fn host_name(procfs: &Path, rootfs: &Path) -> Option<String> {
+pub fn host_name(procfs: &Path, rootfs: &Path) -> Option<String> {
     let read = |path: PathBuf| clean(&String::from_utf8_lossy(&read_capped(&path, 4096).ok()?));
     let of_root = || read(rootfs.join("etc/hostname")).filter(|_| rootfs != Path::new("/"));
     of_root().or_else(|| read(procfs.join("sys/kernel/hostname"))).filter(|name| name != "(none)")

@@ -95,7 +95,9 @@ impl KubernetesFlags {
 fn node_name(text: &str) -> Result<String, String> {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
     match text.chars().find(|c| !allowed(*c)) {
-        Some(c) => Err(format!("must not contain {c:?}: a node's name has lower case letters, digits, - and .")),
+        Some(c) => {
+            Err(format!("must not contain {c:?}: a node's name has lower case letters, digits, - and ."))
+        }
         None if text.is_empty() || text.len() > 253 => Err("must have 1 to 253 characters".to_owned()),
         None => Ok(text.to_owned()),
     }

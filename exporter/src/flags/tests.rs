@@ -52,7 +52,10 @@ fn kubernetes() {
     assert_eq!(kubernetes.node().as_deref(), Some("worker-1.example"));
     assert_eq!(kubernetes.proxy_containers.0, ["envoy", "sidecar"]);
     assert!(mistake(&["--labels.kubernetes=yes"]).contains("allowed: auto, off, required"));
-    assert!(mistake(&["--labels.kubernetes.node=a,b"]).contains("--labels.kubernetes.node: \"a,b\": must not contain"));
+    assert!(
+        mistake(&["--labels.kubernetes.node=a,b"])
+            .contains("--labels.kubernetes.node: \"a,b\": must not contain")
+    );
     assert!(mistake(&["--labels.proxy-containers=a_b"]).contains("no container's name"));
 }
 

@@ -125,8 +125,7 @@ impl Entry {
         // Sum and count come on top of the buckets.
         let rtt = if self.has_rtt() { RTT_BUCKETS + 2 } else { 0 };
         let connect = if self.has_connect() { CONNECT_BUCKETS + 2 } else { 0 };
-        BOTH + rtt
-            + if self.observer.opened() { CLIENT + connect } else { SERVER }
+        BOTH + rtt + if self.observer.opened() { CLIENT + connect } else { SERVER }
     }
 }
 

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Which connection went to which backend, for as many connections as memory allows.
+
+use std::hash::Hash;
+use std::net::IpAddr;
+
+use foldhash::fast::RandomState;
+use lru::LruCache;
+
+use super::message::Translation;
+
+/// Connections remembered: about 10 MB if all are used.
+pub(super) const CAPACITY: usize = 131_072;
+
+/// `A` is an address as octets: smaller than an [`IpAddr`], and most are IPv4.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Key<A> {
+    source: u64,
+    dialled: A,
+    source_port: u16,
+    dialled_port: u16,
+}
+
+struct Backend<A> {
+    address: A,
+    port: u16,
+    stamp: u16,
+}
+
+type Family<A> = LruCache<Key<A>, Backend<A>, RandomState>;
+
+/// The connections with a translated destination that were seen or asked for last.
+pub(super) struct Table {
+    v4: Family<[u8; 4]>,
+    v6: Family<[u8; 16]>,
+    capacity: usize,
+    /// The current dump. What events have told since it began is newer than what it lists.
+    stamp: u16,
+}
+
+impl Table {
+    pub fn new(capacity: usize) -> Self {
+        let (v4, v6) = (
+            LruCache::unbounded_with_hasher(<_>::default()),
+            LruCache::unbounded_with_hasher(<_>::default()),
+        );
+        Table { v4, v6, capacity, stamp: 0 }
+    }
+
+    /// A dump begins: from now on its entries replace all that was told before, and nothing told after.
+    pub fn begin_dump(&mut self) {
+        self.stamp = self.stamp.wrapping_add(1);
+    }
+
+    /// Remembers a connection that has just begun, and forgets an earlier one of the same addresses and ports.
+    pub fn insert(&mut self, source: u64, entry: &Translation) {
+        self.put(source, entry, |_, _| true);
+    }
+
+    /// Remembers a connection that a dump lists, unless an event has told of it since the dump began.
+    pub fn insert_listed(&mut self, source: u64, entry: &Translation) {
+        self.put(source, entry, |known, current| known != current);
+    }
+
+    fn put(&mut self, source: u64, entry: &Translation, replaces: fn(u16, u16) -> bool) {
+        let ports = (entry.source.1, entry.dialled.1, entry.backend.1);
+        match (entry.dialled.0, entry.backend.0) {
+            (IpAddr::V4(dialled), IpAddr::V4(backend)) => {
+                put(&mut self.v4, source, dialled.octets(), backend.octets(), ports, self.stamp, replaces);
+            }
+            (IpAddr::V6(dialled), IpAddr::V6(backend)) => {
+                put(&mut self.v6, source, dialled.octets(), backend.octets(), ports, self.stamp, replaces);
+            }
+            _ => return, // the kernel translates within a family
+        }
+        if self.len() > self.capacity {
+            if self.v4.len() >= self.v6.len() {
+                self.v4.pop_lru();
+            } else {
+                self.v6.pop_lru();
+            }
+        }
+    }
+
+    /// Where the connection went, if that is known.
+    pub fn get(&mut self, source: u64, source_port: u16, dialled: (IpAddr, u16)) -> Option<(IpAddr, u16)> {
+        match dialled.0 {
+            IpAddr::V4(address) => get(&mut self.v4, source, source_port, address.octets(), dialled.1),
+            IpAddr::V6(address) => get(&mut self.v6, source, source_port, address.octets(), dialled.1),
+        }
+    }
+
+    /// Connections known.
+    pub fn len(&self) -> usize {
+        self.v4.len() + self.v6.len()
+    }
+}
+
+fn put<A: Hash + Eq>(
+    family: &mut Family<A>,
+    source: u64,
+    dialled: A,
+    address: A,
+    (source_port, dialled_port, port): (u16, u16, u16),
+    stamp: u16,
+    replaces: fn(u16, u16) -> bool,
+) {
+    let key = Key { source, dialled, source_port, dialled_port };
+    if family.peek(&key).is_none_or(|known| replaces(known.stamp, stamp)) {
+        family.put(key, Backend { address, port, stamp });
+    }
+}
+
+fn get<A: Hash + Eq + Copy + Into<IpAddr>>(
+    family: &mut Family<A>,
+    source: u64,
+    source_port: u16,
+    dialled: A,
+    dialled_port: u16,
+) -> Option<(IpAddr, u16)> {
+    let backend = family.get(&Key { source, dialled, source_port, dialled_port })?;
+    Some((backend.address.into(), backend.port))
+}
+
+#[cfg(test)]
+mod tests;
