@@ -9,7 +9,6 @@ use flowgauge_probes::tcp::{CLOSE_REASONS, CONNECT_POWERS, Counter, FAILURES, RT
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
 
 use super::{Entry, Ledger, ListenerEntry};
-use crate::edge::Observer;
 use crate::exposition::RenderedLabels;
 use crate::source::Family;
 use crate::tcp_families as tcp;
