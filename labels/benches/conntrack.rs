@@ -1,26 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What it costs to know where NAT sends connections: `cargo bench -p flowgauge-labels --bench conntrack`. Needs root.
 //!
-//! The kernel's share is measured on one CPU, in pairs: connect and close through DNAT, with nobody listening and
+//! The kernel's share is measured on one CPU, in pairs: connect, read one byte and reset, with nobody listening and
 //! with the product listening, which reads what it heard outside of what is measured.
 
 use std::hint::black_box;
 use std::net::{SocketAddr, TcpStream};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use flowgauge_labels::Conntrack;
 use rustix::thread::{CpuSet, sched_setaffinity};
-use socket2::SockRef;
 
-use nat::{BACKEND_PORT, BACKENDS, CLIENT, VIP, World, at, digest};
+use nat::{BACKEND_PORT, BACKENDS, CLIENT, Dialled, VIP, World, at, digest};
 
 #[path = "../tests/nat/mod.rs"]
 #[allow(dead_code, reason = "the tests use the rest")]
 mod nat;
 
-const PAIRS: usize = 60;
-const CONNECTIONS: u32 = 500;
+const PAIRS: usize = 400;
+const CONNECTIONS: u32 = 100;
 const ENTRIES: usize = 50_000;
 const EVENTS: u16 = 10_000;
 
@@ -35,16 +33,10 @@ fn main() {
         .router
         .sh(&format!("iptables -w -t nat -A PREROUTING -p tcp -d {VIP} --dport 1000:1999 {to_closed}"));
     user_space(&world);
-    world.router.sh("conntrack -F 2>/dev/null");
     kernel(&world, "connect+close through DNAT", at(VIP, 80));
     kernel(&world, "connect+close, tracked, not translated", at(BACKENDS[0], BACKEND_PORT));
-    dump(&world);
-}
-
-/// Connects and closes at once, without a TIME_WAIT.
-fn connect(target: SocketAddr) {
-    let stream = TcpStream::connect(target).expect("the backend listens");
-    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("a socket lingers");
+    dump(&world, "a dump of translated entries", &format!("--dst-nat {}:{BACKEND_PORT}", BACKENDS[0]));
+    dump(&world, "a dump of others", "");
 }
 
 fn user_space(world: &World) {
@@ -65,7 +57,9 @@ fn user_space(world: &World) {
     assert_eq!(conntrack.lost(), 0);
     let per_question = |port: u16| {
         let start = Instant::now();
-        (0..100_000).for_each(|_| drop(black_box(ask(&conntrack, port))));
+        (0..100_000).for_each(|_| {
+            black_box(ask(&conntrack, port));
+        });
         start.elapsed() / 100_000
     };
     let known = world.dial(at(VIP, 80), 1);
@@ -83,11 +77,16 @@ fn kernel(world: &World, name: &str, target: SocketAddr) {
     let round = || {
         world.client.enter(|| {
             let start = Instant::now();
-            (0..CONNECTIONS).for_each(|_| connect(target));
+            (0..CONNECTIONS).for_each(|_| Dialled::new(target).reset());
             start.elapsed() / CONNECTIONS
         })
     };
-    let listening = || {
+    // Both open it, so that what that leaves in the caches is the same.
+    let alone = || {
+        drop(world.open());
+        round()
+    };
+    let heard = || {
         let conntrack = world.open();
         let spent = round();
         conntrack.settle(Duration::from_secs(1));
@@ -96,18 +95,15 @@ fn kernel(world: &World, name: &str, target: SocketAddr) {
     let (mut without, mut with, mut differences) = (Vec::new(), Vec::new(), Vec::new());
     for pair in 0..PAIRS {
         let (alone, heard) = if pair % 2 == 0 {
-            let alone = round();
-            (alone, listening())
+            let alone = alone();
+            (alone, heard())
         } else {
-            let heard = listening();
-            (round(), heard)
+            let heard = heard();
+            (alone(), heard)
         };
         differences.push(heard.as_secs_f64() * 1e6 - alone.as_secs_f64() * 1e6);
         without.push(alone);
         with.push(heard);
-        // So that tables and listen queues are as empty as at the start.
-        world.router.sh("conntrack -F 2>/dev/null");
-        thread::sleep(Duration::from_millis(5));
     }
     without.sort_unstable();
     with.sort_unstable();
@@ -123,31 +119,30 @@ fn kernel(world: &World, name: &str, target: SocketAddr) {
     );
 }
 
-fn dump(world: &World) {
-    // Entries made by the kernel's own command, which is quicker than connections.
+/// `translation` is what the kernel's own command is given to make entries, which is quicker than connections.
+fn dump(world: &World, name: &str, translation: &str) {
+    world.router.sh("conntrack -F 2>/dev/null");
     let entries: String = (0..ENTRIES)
         .map(|number| {
-            let (third, port) = (number / 50_000, 1024 + number % 50_000);
+            let port = 1024 + number;
             format!(
-                "-I -p tcp -s 10.231.{third}.2 -d {VIP} --sport {port} --dport 80 -r {} -q 10.231.{third}.2 \
-                 --reply-port-src {BACKEND_PORT} --reply-port-dst {port} --state ESTABLISHED -t 600 -u ASSURED,SEEN_REPLY\n",
-                BACKENDS[0]
+                "-I -p tcp -s {CLIENT} -d {VIP} --sport {port} --dport 80 {translation} --state ESTABLISHED -t 600 -u ASSURED,SEEN_REPLY\n"
             )
         })
         .collect();
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     std::fs::write(file.path(), entries).expect("it can be written");
-    world.router.sh(&format!("conntrack -R {} >/dev/null 2>&1 || true", file.path().display()));
-    let count = world.router.sh("conntrack -C");
+    world.router.sh(&format!("conntrack -R {} >/dev/null 2>&1", file.path().display()));
     let mut best = Duration::MAX;
-    let mut entries = 0;
+    let mut listed = 0;
     for _ in 0..10 {
         let conntrack = Conntrack::open(world.procfs(), digest);
         let start = Instant::now();
         conntrack.settle(Duration::from_secs(10));
         best = best.min(start.elapsed());
         assert_eq!(conntrack.status().reloads, 1);
-        entries = conntrack.status().entries;
+        listed = conntrack.status().entries;
     }
-    println!("{:<58} {best:>10.1?} ({entries} of {} entries were translated)", "a dump", count.trim());
+    let count = world.router.sh("conntrack -C");
+    println!("{name:<58} {best:>10.1?} ({listed} of {} entries listed)", count.trim());
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! ctnetlink messages: the few attributes that tell where a connection went, and the request for a dump.
 //!
-//! Layout: `linux/netfilter/nfnetlink_conntrack.h`. Decoded here because the attributes' library makes a heap
-//! allocation for each of the two dozen attributes of an event; nothing here allocates.
+//! Layout: `linux/netfilter/nfnetlink_conntrack.h`. Decoded here because netlink-packet-netfilter 0.4 allocates for
+//! every attribute of an event and takes 1.2 µs for it, as long as all that is done with an event here.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

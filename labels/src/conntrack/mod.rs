@@ -7,6 +7,9 @@
 //! were lost. Entries are remembered when they have gone from the kernel, as a connection is asked for when it is over,
 //! until 131,072 newer ones have pushed them out.
 //!
+//! To listen costs the kernel 2 µs for each new entry of its table, translated or not, because it composes the event before
+//! any filter sees it; an event that is let through costs 1.3 µs more to read (`cargo bench --bench conntrack`).
+//!
 //! Nothing here has a thread of its own or ever waits: events wait in the socket, and are read by [`Conntrack::drain`]
 //! and by a question that would have no answer without them.
 //!
@@ -80,7 +83,7 @@ impl Conntrack {
     }
 
     /// Drains until the table is listed and all events are read, or `limit` is over: for the first pass, which would name
-    /// connections older than the exporter wrongly without. 50,000 entries take 0.2 s.
+    /// connections older than the exporter wrongly without. 50,000 translated entries take 0.07 s, 50,000 others 0.01 s.
     pub fn settle(&self, limit: Duration) {
         let start = Instant::now();
         let mut link = self.link.lock();

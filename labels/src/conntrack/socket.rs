@@ -68,7 +68,8 @@ impl Sockets {
         read(&self.events, buffer)
     }
 
-    /// The next part of the table. The kernel composes it while it is asked, so each takes a while: 0.3 ms.
+    /// The next part of the table. The kernel composes it while it is asked, so each takes a while: 0.2 ms if all
+    /// its entries are translated, and several if none is.
     pub fn part<'a>(&self, buffer: &'a mut [u8]) -> Result<Received<'a>, Errno> {
         read(&self.dumps, buffer)
     }

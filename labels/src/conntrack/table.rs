@@ -9,7 +9,7 @@ use lru::LruCache;
 
 use super::message::Translation;
 
-/// Connections remembered: about 10 MB if all are used.
+/// Connections remembered: 12 MB if all are used.
 pub(super) const CAPACITY: usize = 131_072;
 
 /// `A` is an address as octets: smaller than an [`IpAddr`], and most are IPv4.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A client, a router that translates, and two backends, each in a network namespace of its own. Removed with the world.
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -99,7 +100,10 @@ impl Drop for Namespace {
     }
 }
 
-/// Answers each connection with its own number, and holds it open until the client closes.
+/// Connections that a backend holds open: fewer than a process may have files.
+const HELD: usize = 400;
+
+/// Answers each connection with its own number, and holds the last ones open.
 struct Server {
     listener: TcpListener,
     thread: Option<JoinHandle<()>>,
@@ -110,10 +114,13 @@ impl Server {
         let listener = TcpListener::bind(("::", BACKEND_PORT)).unwrap();
         let accepting = listener.try_clone().unwrap();
         let accept = move || {
-            let mut held = Vec::new();
+            let mut held = VecDeque::new();
             while let Ok((mut connection, _)) = accepting.accept() {
                 let _ = connection.write_all(&[number]);
-                held.push(connection);
+                held.push_back(connection);
+                if held.len() > HELD {
+                    held.pop_front();
+                }
             }
         };
         Server { listener, thread: Some(thread::spawn(accept)) }
