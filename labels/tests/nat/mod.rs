@@ -256,16 +256,15 @@ impl World {
     }
 }
 
-/// Each connection is known to have gone where it went, and if there are many, both backends were asked.
+/// Each connection is known to have gone where it went; and of 20 or more, which chance sends to one backend alone once
+/// in 500,000 times, some went to either.
 pub fn assert_all_found(conntrack: &Conntrack, connections: &[Dialled]) {
     for connection in connections {
         let (source, target) = (connection.source, connection.target);
         assert_eq!(connection.found(conntrack), connection.truth(), "{source} to {target}; {conntrack:?}");
     }
-    for backend in 0..2 {
-        assert!(
-            connections.iter().any(|connection| connection.answered == backend),
-            "{backend} was not asked"
-        );
+    if connections.len() >= 20 {
+        let asked = |backend| connections.iter().any(|connection| connection.answered == backend);
+        assert!(asked(0) && asked(1), "one of the backends was not asked");
     }
 }
