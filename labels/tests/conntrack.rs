@@ -197,7 +197,9 @@ fn an_overrun_is_counted_and_the_table_listed_anew() {
 
 /// True once a netlink socket of the router's dropped an event. Columns: sk Eth Pid Groups Rmem Wmem Dump Locks Drops.
 fn overrun(world: &World) -> bool {
-    let sockets = world.router.enter(|| std::fs::read_to_string("/proc/thread-self/net/netlink").unwrap());
+    let sockets = world
+        .router
+        .enter(|| std::fs::read_to_string("/proc/thread-self/net/netlink").expect("a mounted procfs"));
     let netfilter = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     netfilter.filter(|columns| columns.get(1) == Some(&"12")).any(|columns| columns.get(8) != Some(&"0"))
 }
