@@ -19,7 +19,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use crate::collectors;
 use crate::docs::Group;
 use crate::edge::LabelPlan;
-use crate::flags::{DEFAULT_LABELS, Flags, KubernetesMode};
+use crate::flags::{ConntrackMode, DEFAULT_LABELS, Flags, KubernetesMode};
 use crate::kubernetes::{self, Kubernetes};
 use crate::ledger::{Ledger, LedgerConfig};
 use crate::naming::{Naming, PortNaming};
@@ -82,9 +82,9 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
         Part::Disabled | Part::Failed(_) => None,
     };
     // Only where Services are dialled is it worth listening to what becomes of connections.
-    let conntrack = cluster
-        .is_some()
-        .then(|| Arc::new(Conntrack::open(&flags.paths.procfs, flowgauge_probes::tcp::digest)));
+    let in_cluster = cluster.is_some();
+    let wanted = in_cluster && flags.kubernetes.conntrack == ConntrackMode::Auto;
+    let conntrack = wanted.then(|| Arc::new(Conntrack::open(&flags.paths.procfs, tcp::digest)));
     let resolver =
         Resolver::new(config, layout.process_hierarchy(), cluster).context("--labels.names-file")?;
     let resolver = Arc::new(resolver);
@@ -95,7 +95,7 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
         idle_timeout: flags.series_idle_timeout,
     });
     let shared = Arc::new(Shared { ledger: Mutex::new(ledger), state: Mutex::new(ProbeState::default()) });
-    let sources = Sources { resolver: Arc::clone(&resolver), conntrack: conntrack.clone() };
+    let sources = Sources { resolver: Arc::clone(&resolver), conntrack: conntrack.clone(), in_cluster };
     let tcp = if flags.collector_tcp() {
         Part::of(start_tcp(flags, tcp_options(flags, &layout, conntrack.is_some()), sources, &shared))
     } else {
@@ -143,7 +143,7 @@ fn start_tcp(
     let netns = netns.or_else(|_| namespace(Path::new("/proc/self/ns/net"))).unwrap_or_default();
     let conntrack = sources.conntrack.clone();
     let mut keep = PROBES_CAPABILITIES.to_vec();
-    if conntrack.is_some() {
+    if sources.in_cluster {
         keep.extend(CLUSTER_CAPABILITIES);
     }
     let naming = Naming::new(Arc::clone(&sources.resolver), ports, netns, conntrack);

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-pub use kubernetes::{KubernetesFlags, KubernetesMode, PodsWatched};
+pub use kubernetes::{ConntrackMode, KubernetesFlags, KubernetesMode, PodsWatched};
 #[cfg(test)]
 pub use label_names::OPTIONAL_LABELS;
 pub use label_names::{AddedLabels, DEFAULT_LABELS, DroppedLabels};

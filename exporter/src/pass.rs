@@ -25,6 +25,9 @@ const TEND: Duration = Duration::from_secs(1);
 /// How often it is looked whether an address has changed hands, and translations are taken in, where there is a cluster.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How long the first pass that knows of Services waits for the host's translations to be listed: 50,000 take 0.1 s.
+const LISTING: Duration = Duration::from_millis(500);
+
 /// A pass for the sake of an address that changed hands is followed by none for this many times what it took: 5 % of the
 /// time at worst.
 const SETTLING_COST: u32 = 20;
@@ -68,6 +71,8 @@ pub struct Sources {
     pub resolver: Arc<Resolver>,
     /// Translations of the host, where Services are dialled.
     pub conntrack: Option<Arc<Conntrack>>,
+    /// There is a cluster, in which addresses change hands.
+    pub in_cluster: bool,
 }
 
 enum Request {
@@ -196,7 +201,7 @@ struct Worker<'o> {
 
 impl Worker<'_> {
     fn run(mut self, requests: &Receiver<Request>) {
-        let tick = if self.sources.conntrack.is_some() { TICK } else { TEND };
+        let tick = if self.sources.in_cluster { TICK } else { TEND };
         loop {
             match requests.recv_timeout(tick) {
                 Ok(Request::Pass(reply)) => {
@@ -265,7 +270,12 @@ impl Worker<'_> {
 
     /// Tells the probe at which addresses Services are dialled, if that has changed.
     fn learn_services(&mut self) -> anyhow::Result<()> {
+        let Some(conntrack) = &self.sources.conntrack else { return Ok(()) };
         if let Some((version, all)) = self.sources.resolver.service_addresses(self.services) {
+            // Connections older than the exporter are in the table only; each is asked for once.
+            if self.services == 0 {
+                conntrack.settle(LISTING);
+            }
             self.probe.add_services(all)?;
             self.services = version;
         }

@@ -52,6 +52,17 @@ pub struct KubernetesFlags {
     )]
     pub pods: PodsWatched,
 
+    /// Learn from the host's conntrack table to which backend a connection to a Service went.
+    #[arg(
+        long = "labels.conntrack",
+        env = "FLOWGAUGE_LABELS_CONNTRACK",
+        value_name = "MODE",
+        default_value = "auto",
+        ignore_case = true,
+        global = true
+    )]
+    pub conntrack: ConntrackMode,
+
     /// Names of containers that are sidecar proxies, a comma list: their ends are observer `client_proxy` and `server_proxy`.
     #[arg(
         long = "labels.proxy-containers",
@@ -74,6 +85,14 @@ pub enum KubernetesMode {
     Auto,
     Off,
     Required,
+}
+
+/// Whether conntrack is asked.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConntrackMode {
+    /// Where there are Services.
+    Auto,
+    Off,
 }
 
 /// Whose pods are watched.
