@@ -40,6 +40,7 @@ mod kubernetes;
 mod local;
 mod names_file;
 mod owner;
+mod pod_netns;
 mod process;
 mod ranges;
 mod resolver;

@@ -109,18 +109,18 @@ impl Cluster {
         self.sources().all(|source| watches[source as usize].lists > 0)
     }
 
-    /// The pod of this node with this uid or configuration hash. When that may have changed, answers about `subject` are
+    /// The pod of this node with this uid or configuration hash. When that may have changed, answers about `subjects` are
     /// stale.
     pub(crate) fn local_pod(
         &self,
         uid: Uid,
         container: Option<ContainerHint<'_>>,
-        subjects: &[Subject],
+        subjects: impl IntoIterator<Item = Subject>,
     ) -> Option<LocalPod> {
         let state = self.state.read();
         // Under the tables' lock, so that no change comes in between.
         let mut awaited = self.awaited.lock();
-        subjects.iter().for_each(|subject| awaited.add(uid, *subject, &self.changes));
+        subjects.into_iter().for_each(|subject| awaited.add(uid, subject, &self.changes));
         drop(awaited);
         state.local_pod(uid, container)
     }
