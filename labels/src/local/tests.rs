@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Owners in hierarchies of directories: their inodes are the ids, so that everything runs as on a host.
 
+mod pods;
+
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use super::*;
 use crate::cgroup::cgroup_layout;
+use crate::kubernetes::cluster::Cluster;
 use crate::{Identity, Process};
 
 const ID: &str = "3f8e9a0c41d25b7766aa1122334455667788990011223344aabbccddeeff0011";
@@ -37,9 +40,14 @@ impl Host {
     }
 
     fn names(&self) -> LocalNames {
+        self.names_with(None)
+    }
+
+    fn names_with(&self, cluster: Option<Arc<Cluster>>) -> LocalNames {
+        let changes = cluster.as_ref().map_or_else(Arc::default, |cluster| cluster.changes().clone());
+        let pods = cluster.map(|cluster| LocalPods::new(&self.dir.path().join("proc"), cluster));
         let layout = cgroup_layout(&self.root(), self.dir.path());
-        let changes = Arc::default();
-        LocalNames::new(&layout, layout.process_hierarchy(), self.dir.path(), "node1".into(), None, changes)
+        LocalNames::new(&layout, layout.process_hierarchy(), self.dir.path(), "node1".into(), pods, changes)
     }
 }
 
