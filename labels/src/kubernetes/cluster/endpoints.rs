@@ -45,7 +45,7 @@ impl SliceRecord {
             }
         }
         // Of several for one address, the one that names a pod.
-        endpoints.sort_by(|a, b| (a.addr, a.pod.is_none()).cmp(&(b.addr, b.pod.is_none())));
+        endpoints.sort_by_key(|endpoint: &EndpointRecord| (endpoint.addr, endpoint.pod.is_none()));
         endpoints.dedup_by(|b, a| a.addr == b.addr);
         SliceRecord {
             namespace: texts.share(&slice.namespace),

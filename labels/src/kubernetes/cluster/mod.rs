@@ -197,28 +197,33 @@ impl Cluster {
     }
 
     /// Takes what the watch of the own node's pods tells.
-    pub(crate) fn node_pods(self: &Arc<Self>) -> Arc<dyn Watched<Pod>> {
+    #[doc(hidden)]
+    pub fn node_pods(self: &Arc<Self>) -> Arc<dyn Watched<Pod>> {
         let table = PodTable { watch: Watch::OwnNode, node: self.node.clone() };
         Arc::new(Feed::new(self.clone(), table))
     }
 
     /// Takes what the watch of all pods tells.
-    pub(crate) fn pods(self: &Arc<Self>) -> Arc<dyn Watched<Pod>> {
+    #[doc(hidden)]
+    pub fn pods(self: &Arc<Self>) -> Arc<dyn Watched<Pod>> {
         Arc::new(Feed::new(self.clone(), PodTable { watch: Watch::All, node: self.node.clone() }))
     }
 
     /// Takes what the watch of Services tells.
-    pub(crate) fn services(self: &Arc<Self>) -> Arc<dyn Watched<Service>> {
+    #[doc(hidden)]
+    pub fn services(self: &Arc<Self>) -> Arc<dyn Watched<Service>> {
         Arc::new(Feed::new(self.clone(), ServiceTable))
     }
 
     /// Takes what the watch of EndpointSlices tells.
-    pub(crate) fn endpoint_slices(self: &Arc<Self>) -> Arc<dyn Watched<EndpointSlice>> {
+    #[doc(hidden)]
+    pub fn endpoint_slices(self: &Arc<Self>) -> Arc<dyn Watched<EndpointSlice>> {
         Arc::new(Feed::new(self.clone(), SliceTable))
     }
 
     /// Takes what the watch of nodes tells.
-    pub(crate) fn nodes(self: &Arc<Self>) -> Arc<dyn Watched<Node>> {
+    #[doc(hidden)]
+    pub fn nodes(self: &Arc<Self>) -> Arc<dyn Watched<Node>> {
         Arc::new(Feed::new(self.clone(), NodeTable))
     }
 
