@@ -40,6 +40,7 @@ mod kubernetes;
 mod local;
 mod names_file;
 mod owner;
+mod pod_netns;
 mod process;
 mod ranges;
 mod resolver;
@@ -50,6 +51,9 @@ pub use changes::Subject;
 pub use conntrack::Conntrack;
 pub use identity::{Identity, Kind, MAX_LABEL_BYTES};
 pub use kubernetes::cluster::{Cluster, PodScope};
+/// What the watches tell a [`Cluster`]: public for the benchmarks alone.
+#[doc(hidden)]
+pub use kubernetes::objects;
 pub use names_file::{Fault, MAX_BYTES as MAX_NAMES_FILE_BYTES, NamesFileError, check_names_file};
 pub use owner::{Owner, Process, ProcessHierarchy};
 pub use resolver::{Config, Error, Resolver, host_name};

@@ -6,6 +6,8 @@
 //! Below that the process name counts, then a plain directory's name of the socket's own group, then `ambiguous` if several processes share the
 //! socket, then `unknown`.
 
+mod pod;
+
 use std::num::NonZeroUsize;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
@@ -16,11 +18,14 @@ use parking_lot::Mutex;
 use crate::cgroup::path::{Group, Path, parse};
 use crate::cgroup::tree::{Limits, Tree};
 use crate::cgroup::{Layout, Mode};
+use crate::changes::{Changes, Subject};
 use crate::container_names::{ContainerName, ContainerNames};
 use crate::identity::{Identity, Kind, Words, clean};
+use crate::kubernetes::cluster::Uid;
 use crate::process::process_name;
 use crate::status::SourceStatus;
 use crate::{Owner, ProcessHierarchy};
+pub(crate) use pod::LocalPods;
 
 const CACHED_OWNERS: usize = 16_384;
 
@@ -29,6 +34,24 @@ const CACHED_OWNERS: usize = 16_384;
 struct Place {
     path: Path,
     container: Option<ContainerName>,
+    pod: Option<Uid>,
+}
+
+/// What an owner is called.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Named {
+    /// Without zone and region.
+    pub identity: Identity,
+    /// The pod, if the Kubernetes API knows it.
+    pub pod: Option<Uid>,
+}
+
+/// An answer that was given.
+#[derive(Debug)]
+struct Answer {
+    named: Named,
+    /// The generation of changes before it was given.
+    since: u64,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -37,6 +60,14 @@ struct CacheKey {
     process_cgroup: u64,
     comm: Option<Arc<str>>,
     ambiguous: bool,
+    /// 0 where it tells nothing.
+    netns: u32,
+}
+
+impl CacheKey {
+    fn subjects(&self) -> [Subject; 3] {
+        [Subject::Cgroup(self.cgroup), Subject::Cgroup(self.process_cgroup), Subject::Netns(self.netns)]
+    }
 }
 
 /// Names local owners.
@@ -53,11 +84,21 @@ pub(crate) struct LocalNames {
     containers: ContainerNames,
     node: Arc<str>,
     words: Words,
-    cache: Mutex<LruCache<CacheKey, Identity, foldhash::fast::RandomState>>,
+    pods: Option<LocalPods>,
+    changes: Arc<Changes>,
+    cache: Mutex<LruCache<CacheKey, Answer, foldhash::fast::RandomState>>,
 }
 
 impl LocalNames {
-    pub fn new(layout: &Layout, hierarchy: ProcessHierarchy, rootfs: &FilePath, node: Arc<str>) -> Self {
+    /// `pods` are there if there is a cluster; `changes` are those of all sources.
+    pub fn new(
+        layout: &Layout,
+        hierarchy: ProcessHierarchy,
+        rootfs: &FilePath,
+        node: Arc<str>,
+        pods: Option<LocalPods>,
+        changes: Arc<Changes>,
+    ) -> Self {
         let tree = |root: PathBuf| Tree::new(root, Limits::default());
         let size = NonZeroUsize::new(CACHED_OWNERS).unwrap_or(NonZeroUsize::MIN);
         let names = LocalNames {
@@ -73,6 +114,8 @@ impl LocalNames {
             containers: ContainerNames::new(rootfs),
             node,
             words: Words::default(),
+            pods,
+            changes,
             cache: Mutex::new(LruCache::with_hasher(size, foldhash::fast::RandomState::default())),
         };
         names.refresh();
@@ -80,16 +123,21 @@ impl LocalNames {
     }
 
     /// The owner's name, and whether an earlier answer has become untrue on the way.
-    pub fn name(&self, owner: &Owner) -> (Identity, bool) {
+    pub fn name(&self, owner: &Owner) -> (Named, bool) {
         let process = owner.process.as_ref();
         let key = CacheKey {
             cgroup: if self.silent.contains(&owner.cgroup) { 0 } else { owner.cgroup },
             process_cgroup: process.map_or(0, |process| process.cgroup),
             comm: process.map(|process| process.name.clone()),
             ambiguous: owner.ambiguous,
+            netns: if self.pods.is_some() { owner.netns } else { 0 },
         };
-        if let Some(identity) = self.cache.lock().get(&key) {
-            return (identity.clone(), false);
+        let since = self.changes.generation();
+        if let Some(answer) = self.cache.lock().get_mut(&key)
+            && !self.changes.is_stale(answer.since, &key.subjects())
+        {
+            answer.since = since;
+            return (answer.named.clone(), false);
         }
         let (own, own_outdated) = self.place(self.unified.as_ref(), key.cgroup);
         let process_tree = match self.hierarchy {
@@ -100,16 +148,21 @@ impl LocalNames {
         let outdated = own_outdated || process_outdated;
         let complete =
             (own.is_some() || key.cgroup == 0) && (of_process.is_some() || key.process_cgroup == 0);
-        let identity =
-            self.decide(own.as_deref(), of_process.as_deref(), process.map(|p| &*p.name), owner.ambiguous);
+        let named = self.of_pod(&key, own.as_deref(), of_process.as_deref()).unwrap_or_else(|| {
+            let comm = process.map(|process| &*process.name);
+            Named {
+                identity: self.decide(own.as_deref(), of_process.as_deref(), comm, owner.ambiguous),
+                pod: None,
+            }
+        });
         let mut cache = self.cache.lock();
         if outdated {
             cache.clear();
         }
         if complete {
-            cache.put(key, identity.clone());
+            cache.put(key, Answer { named: named.clone(), since });
         }
-        (identity, outdated)
+        (named, outdated)
     }
 
     fn place(&self, tree: Option<&Tree<Place>>, id: u64) -> (Option<Arc<Place>>, bool) {
@@ -122,7 +175,8 @@ impl LocalNames {
     fn describe(&self, path: &str) -> Place {
         let path = parse(path);
         let container = path.container.as_ref().map(|container| self.containers.name(container, path.user));
-        Place { path, container }
+        let pod = path.pod_uid.as_deref().map(Uid::parse);
+        Place { path, container, pod }
     }
 
     fn decide(
@@ -132,8 +186,7 @@ impl LocalNames {
         comm: Option<&str>,
         ambiguous: bool,
     ) -> Identity {
-        let weight = |place: Option<&Place>| place.map_or(0, |place| place.path.weight());
-        let best = if weight(of_process) > weight(own) { of_process } else { own };
+        let best = better(own, of_process);
         let process = comm.and_then(process_name);
         let process: Option<Arc<str>> = process.map(Arc::from);
         let by_process = || process.clone().filter(|_| !ambiguous);
@@ -188,12 +241,18 @@ impl LocalNames {
         if outdated {
             self.cache.lock().clear();
         }
+        if let Some(pods) = &self.pods {
+            pods.refresh();
+        }
         outdated
     }
 
     /// Makes the next refresh walk.
     pub fn expire(&self) {
         self.unified.iter().chain(&self.v1).for_each(Tree::expire);
+        if let Some(pods) = &self.pods {
+            pods.expire();
+        }
     }
 
     pub fn status(&self) -> SourceStatus {
@@ -230,6 +289,12 @@ impl LocalNames {
             ..SourceStatus::new("cgroup", error.is_none() && self.mode != Mode::Missing, detail)
         }
     }
+}
+
+/// The place that tells more.
+fn better<'a>(own: Option<&'a Place>, of_process: Option<&'a Place>) -> Option<&'a Place> {
+    let weight = |place: Option<&Place>| place.map_or(0, |place| place.path.weight());
+    if weight(of_process) > weight(own) { of_process } else { own }
 }
 
 #[cfg(test)]

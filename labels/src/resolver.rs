@@ -14,7 +14,7 @@ use crate::changes::{Changes, Subject};
 use crate::file::read_capped;
 use crate::identity::{Identity, Kind, Words, clean};
 use crate::kubernetes::cluster::Cluster;
-use crate::local::LocalNames;
+use crate::local::{LocalNames, LocalPods, Named};
 use crate::names_file::{NamesFile, NamesFileError};
 use crate::ranges::is_public;
 use crate::status::SourceStatus;
@@ -78,14 +78,16 @@ impl Resolver {
             cluster.as_ref().map(|cluster| cluster.node().clone()).filter(|name| !name.is_empty());
         let of_host = || host_name(&config.procfs, &config.rootfs).unwrap_or_default().into();
         let node: Arc<str> = in_cluster.unwrap_or_else(of_host);
+        let changes = cluster.as_ref().map_or_else(Arc::default, |cluster| cluster.changes().clone());
+        let pods = cluster.clone().map(|cluster| LocalPods::new(&config.procfs, cluster));
         let resolver = Resolver {
             names_file,
-            local: LocalNames::new(&layout, hierarchy, &config.rootfs, node.clone()),
+            local: LocalNames::new(&layout, hierarchy, &config.rootfs, node.clone(), pods, changes.clone()),
             addresses: HostAddresses::new(&config.procfs),
             node,
             words: Words::default(),
             place: RwLock::default(),
-            changes: cluster.as_ref().map_or_else(Arc::default, |cluster| cluster.changes().clone()),
+            changes,
             moves: AtomicU64::new(1),
             cluster,
         };
@@ -95,20 +97,29 @@ impl Resolver {
 
     /// The owner of a socket on this node; `workload` is `unknown` if nothing tells.
     pub fn local(&self, owner: &Owner) -> Identity {
-        self.placed(self.name_local(owner))
+        self.placed(self.name_local(owner).identity)
     }
 
-    /// As [`Self::local`], with the Service in `service` that selects the owner's pod on this port.
-    pub fn local_server(&self, owner: &Owner, _port: u16) -> Identity {
-        self.placed(self.name_local(owner))
+    /// As [`Self::local`], with the Service in `service` that selects the owner's pod on this port; of an owner that is
+    /// no pod, the Service that selects the node.
+    pub fn local_server(&self, owner: &Owner, port: u16) -> Identity {
+        let named = self.name_local(owner);
+        let mut identity = self.placed(named.identity);
+        if let Some(cluster) = &self.cluster
+            && (named.pod.is_some() || self.local.is_on_host(owner.netns))
+            && let Some(service) = cluster.service_of(named.pod, port)
+        {
+            identity.service = service;
+        }
+        identity
     }
 
-    fn name_local(&self, owner: &Owner) -> Identity {
-        let (identity, outdated) = self.local.name(owner);
+    fn name_local(&self, owner: &Owner) -> Named {
+        let (named, outdated) = self.local.name(owner);
         if outdated {
             self.changes.mark_all();
         }
-        identity
+        named
     }
 
     /// Who is at a remote address. `port` is the remote end's port if it is the server, None if it is the client: the
@@ -150,8 +161,8 @@ impl Resolver {
     }
 
     /// The pod that a network namespace is of; None for the host's own and for those of no pod.
-    pub fn within(&self, _netns: u32) -> Option<Identity> {
-        None
+    pub fn within(&self, netns: u32) -> Option<Identity> {
+        self.local.within(netns).map(|identity| self.placed(identity))
     }
 
     /// True for loopback and for the addresses of this host's interfaces.
@@ -232,7 +243,8 @@ impl Resolver {
     pub fn sources(&self) -> Vec<SourceStatus> {
         let names_file = self.names_file.as_ref().map(NamesFile::status);
         let cluster = self.cluster.iter().flat_map(|cluster| cluster.statuses());
-        names_file.into_iter().chain([self.local.status(), self.addresses.status()]).chain(cluster).collect()
+        let own = [self.local.status(), self.addresses.status()];
+        names_file.into_iter().chain(own).chain(self.local.netns_status()).chain(cluster).collect()
     }
 
     /// With the zone and region of this node: what the names file says, else what the Node object does.

@@ -93,6 +93,9 @@ impl Path {
     /// How much the path tells, to choose between two of them: more is better, 0 is nothing.
     pub fn weight(&self) -> u8 {
         if self.container.is_some() {
+            return 8;
+        }
+        if self.pod_uid.is_some() {
             return 7;
         }
         match (&self.group, &self.machine) {

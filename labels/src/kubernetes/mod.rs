@@ -2,5 +2,4 @@
 //! Names from the Kubernetes API.
 
 pub(crate) mod cluster;
-#[allow(dead_code, reason = "nothing feeds it yet")]
-pub(crate) mod objects;
+pub mod objects;

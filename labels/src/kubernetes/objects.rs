@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 /// A pod (core/v1 Pod).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Pod {
+pub struct Pod {
     /// `metadata.uid`
     pub uid: String,
     /// `metadata.namespace`
@@ -34,7 +34,7 @@ pub(crate) struct Pod {
 
 /// A container of a pod.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Container {
+pub struct Container {
     /// `spec.….name`
     pub name: String,
     /// `status.…Statuses[].containerID` without the runtime's `scheme://`; empty until it runs.
@@ -46,7 +46,7 @@ pub(crate) struct Container {
 
 /// A service (core/v1 Service).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Service {
+pub struct Service {
     /// `metadata.namespace`
     pub namespace: String,
     /// `metadata.name`
@@ -61,7 +61,7 @@ pub(crate) struct Service {
 
 /// A TCP port of a service.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct ServicePort {
+pub struct ServicePort {
     /// `port`
     pub port: u16,
     /// `nodePort`
@@ -70,7 +70,7 @@ pub(crate) struct ServicePort {
 
 /// Some of a service's endpoints (discovery.k8s.io/v1 EndpointSlice).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct EndpointSlice {
+pub struct EndpointSlice {
     /// `metadata.namespace`
     pub namespace: String,
     /// `metadata.name`
@@ -85,7 +85,7 @@ pub(crate) struct EndpointSlice {
 
 /// One endpoint; not ready ones too.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Endpoint {
+pub struct Endpoint {
     /// `addresses`; only such of IPv4 and IPv6 slices.
     pub addresses: Vec<IpAddr>,
     /// `targetRef.name` if `targetRef.kind` is Pod.
@@ -98,7 +98,7 @@ pub(crate) struct Endpoint {
 
 /// A node (core/v1 Node).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Node {
+pub struct Node {
     /// `metadata.name`
     pub name: String,
     /// `status.addresses[]` of type InternalIP and ExternalIP.
@@ -110,7 +110,7 @@ pub(crate) struct Node {
 }
 
 /// Takes what one watch tells. A list replaces what was known; whatever is not in it is gone.
-pub(crate) trait Watched<T>: Send + Sync {
+pub trait Watched<T>: Send + Sync {
     /// A complete list begins. What is known stays in use until it ends; a list that began and did not end counts for
     /// nothing when the next one begins.
     fn begin_list(&self);

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Owners in hierarchies of directories: their inodes are the ids, so that everything runs as on a host.
 
+mod pods;
+
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use super::*;
 use crate::cgroup::cgroup_layout;
+use crate::kubernetes::cluster::Cluster;
 use crate::{Identity, Process};
 
 const ID: &str = "3f8e9a0c41d25b7766aa1122334455667788990011223344aabbccddeeff0011";
@@ -37,8 +40,14 @@ impl Host {
     }
 
     fn names(&self) -> LocalNames {
+        self.names_with(None)
+    }
+
+    fn names_with(&self, cluster: Option<Arc<Cluster>>) -> LocalNames {
+        let changes = cluster.as_ref().map_or_else(Arc::default, |cluster| cluster.changes().clone());
+        let pods = cluster.map(|cluster| LocalPods::new(&self.dir.path().join("proc"), cluster));
         let layout = cgroup_layout(&self.root(), self.dir.path());
-        LocalNames::new(&layout, layout.process_hierarchy(), self.dir.path(), "node1".into())
+        LocalNames::new(&layout, layout.process_hierarchy(), self.dir.path(), "node1".into(), pods, changes)
     }
 }
 
@@ -48,7 +57,7 @@ fn owner(cgroup: u64, process: Option<(u64, &str)>) -> Owner {
 }
 
 fn name(names: &LocalNames, cgroup: u64, process: Option<(u64, &str)>) -> Identity {
-    names.name(&owner(cgroup, process)).0
+    names.name(&owner(cgroup, process)).0.identity
 }
 
 fn workload(names: &LocalNames, cgroup: u64, process: Option<(u64, &str)>) -> String {
@@ -138,8 +147,15 @@ fn ids_of_a_version_1_process_are_not_looked_for_in_version_2() {
     let host = Host::new(&["cgroup.controllers"]);
     let unit = host.group("system.slice/nginx.service");
     let layout = cgroup_layout(&host.root(), host.dir.path());
-    let names = LocalNames::new(&layout, ProcessHierarchy::V1("memory"), host.dir.path(), "".into());
-    assert_eq!(names.name(&owner(0, Some((unit, "curl")))).0.workload.as_ref(), "curl");
+    let names = LocalNames::new(
+        &layout,
+        ProcessHierarchy::V1("memory"),
+        host.dir.path(),
+        "".into(),
+        None,
+        Arc::default(),
+    );
+    assert_eq!(names.name(&owner(0, Some((unit, "curl")))).0.identity.workload.as_ref(), "curl");
 }
 
 #[test]
@@ -151,7 +167,7 @@ fn shared_listeners_are_ambiguous_unless_the_group_names_them() {
     let named = host.group("unified/farm");
     let names = host.names();
     let ask = |cgroup, process: Option<(u64, &str)>| {
-        names.name(&Owner { ambiguous: true, ..owner(cgroup, process) }).0.workload.to_string()
+        names.name(&Owner { ambiguous: true, ..owner(cgroup, process) }).0.identity.workload.to_string()
     };
     assert_eq!(ask(0, None), "ambiguous");
     assert_eq!(ask(0, Some((directory, "a"))), "ambiguous");
@@ -189,7 +205,7 @@ fn a_group_that_is_found_late_outdates_the_answer() {
     assert_eq!(workload(&names, id, Some((id, "early"))), "early", "walked a moment ago");
     names.expire();
     let (found, _) = names.name(&owner(id, Some((id, "early"))));
-    assert_eq!(&*found.workload, "late");
+    assert_eq!(&*found.identity.workload, "late");
     assert_eq!(names.status().misses, 4);
 }
 
@@ -208,12 +224,12 @@ fn cached_answers_are_fast() {
     let id = host.group("system.slice/nginx.service");
     let names = host.names();
     let owner = owner(id, Some((id, "nginx")));
-    let first = names.name(&owner).0;
+    let first = names.name(&owner).0.identity;
     let best = (0..20)
         .map(|_| {
             let start = std::time::Instant::now();
             for _ in 0..1000 {
-                assert_eq!(std::hint::black_box(names.name(&owner)).0.workload, first.workload);
+                assert_eq!(std::hint::black_box(names.name(&owner)).0.identity.workload, first.workload);
             }
             start.elapsed() / 1000
         })

@@ -175,3 +175,5 @@ fn this_hosts_own_ends_are_where_the_names_file_says() {
     assert_eq!(place(&resolver), ("curl".into(), "dc-2".into(), String::new()));
     assert!(resolver.generation() > generation);
 }
+
+mod cluster;

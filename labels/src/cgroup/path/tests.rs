@@ -45,7 +45,7 @@ fn containers_of_every_runtime_and_driver() {
         let container = found.container.as_ref().unwrap_or_else(|| panic!("{path}: {found:?}"));
         assert_eq!((container.runtime, container.id.as_str()), (runtime, ID), "{path}");
         assert_eq!(found.pod_uid, None, "{path}");
-        assert_eq!(found.weight(), 7, "{path}");
+        assert_eq!(found.weight(), 8, "{path}");
     }
     assert_eq!(read("/docker/<id>").container.unwrap().short(), "docker:3f8e9a0c41d2");
     let rootless =

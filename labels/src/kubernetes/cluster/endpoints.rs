@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What EndpointSlices say of an address: which services select it, and which pod it is.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::services::{Name, Services};
+use super::text::Texts;
+use crate::Map;
+use crate::kubernetes::objects;
+use crate::ranges::canonical;
+
+/// An endpoint as it is kept: one address.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) struct EndpointRecord {
+    pub addr: IpAddr,
+    pub pod: Option<Arc<str>>,
+    pub node: Arc<str>,
+    pub zone: Arc<str>,
+}
+
+/// An EndpointSlice as it is kept.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) struct SliceRecord {
+    pub namespace: Arc<str>,
+    pub name: Arc<str>,
+    /// Empty if it belongs to none.
+    pub service: Arc<str>,
+    pub ports: Box<[u16]>,
+    /// In the order of their addresses, each of which occurs once.
+    pub endpoints: Box<[EndpointRecord]>,
+}
+
+impl SliceRecord {
+    pub fn new(slice: &objects::EndpointSlice, texts: &mut Texts) -> SliceRecord {
+        let mut endpoints = Vec::with_capacity(slice.endpoints.len());
+        for endpoint in &slice.endpoints {
+            for addr in &endpoint.addresses {
+                endpoints.push(EndpointRecord {
+                    addr: canonical(*addr),
+                    pod: endpoint.pod.as_deref().map(|pod| texts.share(pod)),
+                    node: texts.share(&endpoint.node),
+                    zone: texts.share(&endpoint.zone),
+                });
+            }
+        }
+        // Of several for one address, the one that names a pod.
+        endpoints.sort_by_key(|endpoint: &EndpointRecord| (endpoint.addr, endpoint.pod.is_none()));
+        endpoints.dedup_by(|b, a| a.addr == b.addr);
+        SliceRecord {
+            namespace: texts.share(&slice.namespace),
+            name: texts.share(&slice.name),
+            service: texts.share(&slice.service),
+            ports: slice.ports.as_slice().into(),
+            endpoints: endpoints.into_boxed_slice(),
+        }
+    }
+
+    pub fn key(&self) -> Name {
+        (self.namespace.clone(), self.name.clone())
+    }
+
+    fn service_key(&self) -> Name {
+        (self.namespace.clone(), self.service.clone())
+    }
+
+    fn endpoint(&self, addr: &IpAddr) -> Option<&EndpointRecord> {
+        let at = self.endpoints.binary_search_by(|endpoint| endpoint.addr.cmp(addr)).ok()?;
+        self.endpoints.get(at)
+    }
+}
+
+/// What an update has changed of one address.
+pub(crate) struct Change<'a> {
+    pub addr: IpAddr,
+    /// The endpoint as it is now; None if it has gone.
+    pub now: Option<&'a EndpointRecord>,
+}
+
+/// All EndpointSlices. They are told apart by numbers, which are given out again.
+#[derive(Default, Debug)]
+pub(crate) struct Endpoints {
+    slices: Vec<Option<Arc<SliceRecord>>>,
+    free: Vec<u32>,
+    by_name: Map<Name, u32>,
+    by_addr: Map<IpAddr, Vec<u32>>,
+    by_service: Map<Name, Vec<u32>>,
+}
+
+impl Endpoints {
+    pub fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &Name> {
+        self.by_name.keys()
+    }
+
+    pub fn known(&self, name: &Name) -> Option<&Arc<SliceRecord>> {
+        self.slice(*self.by_name.get(name)?)
+    }
+
+    fn slice(&self, number: u32) -> Option<&Arc<SliceRecord>> {
+        self.slices.get(number as usize)?.as_ref()
+    }
+
+    /// Every slice with this address.
+    pub fn at(&self, addr: &IpAddr) -> impl Iterator<Item = (&SliceRecord, &EndpointRecord)> {
+        let numbers = self.by_addr.get(addr).map_or(&[][..], Vec::as_slice);
+        numbers.iter().filter_map(|number| {
+            let slice = self.slice(*number)?;
+            Some((&**slice, slice.endpoint(addr)?))
+        })
+    }
+
+    /// The slice whose service selects this address on this port, and the endpoint in it. Of several services, one
+    /// with a cluster address, and then the first by namespace and name.
+    pub fn selecting(
+        &self,
+        addr: &IpAddr,
+        port: u16,
+        services: &Services,
+        mut wanted: impl FnMut(&EndpointRecord) -> bool,
+    ) -> Option<(&SliceRecord, &EndpointRecord)> {
+        let here = |found: &(&SliceRecord, &EndpointRecord)| {
+            !found.0.service.is_empty() && found.0.ports.contains(&port) && wanted(found.1)
+        };
+        let mut found = self.at(addr).filter(here);
+        let first = found.next()?;
+        let order = |slice: &SliceRecord| {
+            let key = slice.service_key();
+            (!services.has_cluster_ip(&key), key)
+        };
+        let Some(second) = found.next() else { return Some(first) };
+        [first, second].into_iter().chain(found).min_by_key(|(slice, _)| order(slice))
+    }
+
+    /// Addresses of a service that others select, too.
+    pub fn shared(&self, service: &Name) -> impl Iterator<Item = IpAddr> {
+        let numbers = self.by_service.get(service).map_or(&[][..], Vec::as_slice);
+        let slices = numbers.iter().filter_map(|number| self.slice(*number));
+        let addresses = slices.flat_map(|slice| slice.endpoints.iter().map(|endpoint| endpoint.addr));
+        addresses.filter(|addr| self.by_addr.get(addr).is_some_and(|here| here.len() > 1))
+    }
+
+    /// Takes a slice as it is now, and tells its number and each address that it says something else of than before.
+    pub fn apply(
+        &mut self,
+        record: &Arc<SliceRecord>,
+        mut changed: impl FnMut(u32, &SliceRecord, Change<'_>),
+    ) {
+        let number = self.number(record.key());
+        let Some(place) = self.slices.get_mut(number as usize) else { return };
+        let earlier = place.replace(record.clone());
+        if earlier.as_ref() == Some(record) {
+            return;
+        }
+        let served = |slice: &SliceRecord| slice.service.clone();
+        if earlier.as_deref().map(served) != Some(record.service.clone()) {
+            if let Some(earlier) = &earlier {
+                take_out(&mut self.by_service, earlier.service_key(), number);
+            }
+            self.by_service.entry(record.service_key()).or_default().push(number);
+        }
+        let all = earlier.as_ref().is_none_or(|e| e.service != record.service || e.ports != record.ports);
+        let mut old = earlier.as_ref().map_or(&[][..], |earlier| &earlier.endpoints).iter().peekable();
+        let mut new = record.endpoints.iter().peekable();
+        loop {
+            let (before, now) = match (old.peek(), new.peek()) {
+                (None, None) => break,
+                (Some(a), Some(b)) if a.addr == b.addr => (old.next(), new.next()),
+                (Some(a), Some(b)) if a.addr < b.addr => (old.next(), None),
+                (Some(_), None) => (old.next(), None),
+                (_, Some(_)) => (None, new.next()),
+            };
+            match (before, now) {
+                (Some(before), None) => {
+                    take_out(&mut self.by_addr, before.addr, number);
+                    changed(number, record, Change { addr: before.addr, now: None });
+                }
+                (before, Some(now)) => {
+                    if before.is_none() {
+                        let here = self.by_addr.entry(now.addr).or_default();
+                        here.reserve_exact(1);
+                        here.push(number);
+                    }
+                    if all || before != Some(now) {
+                        changed(number, record, Change { addr: now.addr, now: Some(now) });
+                    }
+                }
+                (None, None) => {}
+            }
+        }
+    }
+
+    /// As [`Self::apply`], when the slice has gone.
+    pub fn remove(&mut self, name: &Name, mut changed: impl FnMut(u32, &SliceRecord, Change<'_>)) {
+        let Some(number) = self.by_name.remove(name) else { return };
+        let Some(gone) = self.slices.get_mut(number as usize).and_then(Option::take) else { return };
+        take_out(&mut self.by_service, gone.service_key(), number);
+        for endpoint in &gone.endpoints {
+            take_out(&mut self.by_addr, endpoint.addr, number);
+            changed(number, &gone, Change { addr: endpoint.addr, now: None });
+        }
+        self.free.push(number);
+    }
+
+    fn number(&mut self, name: Name) -> u32 {
+        if let Some(number) = self.by_name.get(&name) {
+            return *number;
+        }
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.slices.push(None);
+            // 2^32 slices would need terabytes.
+            u32::try_from(self.slices.len() - 1).unwrap_or(u32::MAX)
+        });
+        self.by_name.insert(name, number);
+        number
+    }
+
+    #[cfg(test)]
+    pub fn addresses(&self) -> usize {
+        self.by_addr.len()
+    }
+}
+
+fn take_out<K: std::hash::Hash + Eq>(all: &mut Map<K, Vec<u32>>, key: K, number: u32) {
+    if let Some(here) = all.get_mut(&key) {
+        here.retain(|other| *other != number);
+        if here.is_empty() {
+            all.remove(&key);
+        }
+    }
+}

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Which pod holds an address, and who held it last.
+//!
+//! Addresses are recycled, and what is counted is named only when it is reported. So an address that was asked about
+//! does not change hands at once: it is *staged*, and goes on being the old pod's until everything counted so far has
+//! been reported ([`Holders::settle`]). One whose pod has gone stays named after it until somebody else gets it, or
+//! for ten minutes.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::record::{PodRecord, Uid};
+use super::touched::Touched;
+use crate::Map;
+
+/// How long an address stays named after a pod that has gone.
+const DEPARTED_FOR: Duration = Duration::from_secs(600);
+/// How many such addresses there may be.
+const MAX_DEPARTED: usize = 8192;
+
+/// Who says that a pod holds an address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Claimant {
+    /// The pod itself, which is in the API.
+    Pod(Uid),
+    /// The EndpointSlice with this number.
+    Slice(u32),
+}
+
+#[derive(Debug)]
+struct Claim {
+    by: Claimant,
+    pod: Arc<PodRecord>,
+    since: u64,
+}
+
+#[derive(Debug)]
+struct Holder {
+    /// Who is answered.
+    shown: Option<Arc<PodRecord>>,
+    /// Who will be once what was counted so far has been reported; None inside means nobody.
+    staged: Option<Option<Arc<PodRecord>>>,
+    claims: Vec<Claim>,
+    asked: AtomicBool,
+    /// Nobody claims the address since the departure of this number.
+    departed: Option<u64>,
+}
+
+/// The addresses of pods with a network of their own.
+#[derive(Default, Debug)]
+pub(crate) struct Holders {
+    by_addr: Map<IpAddr, Holder>,
+    staged: Vec<IpAddr>,
+    /// When they end, the address, and the number of the departure.
+    departed: VecDeque<(Instant, IpAddr, u64)>,
+    departures: u64,
+    claims: u64,
+    /// What the watches of pods say is old (of own pods, of others): an EndpointSlice that says otherwise since then is
+    /// believed.
+    distrusted: [bool; 2],
+}
+
+impl Holders {
+    /// Who has the address, as far as lookups are concerned. From now on it changes hands by [`Self::settle`] alone.
+    pub fn get(&self, addr: &IpAddr) -> Option<&Arc<PodRecord>> {
+        let holder = self.by_addr.get(addr)?;
+        let shown = holder.shown.as_ref()?;
+        // Writing to it each time would take it from the other processors' caches.
+        if !holder.asked.load(Ordering::Relaxed) {
+            holder.asked.store(true, Ordering::Relaxed);
+        }
+        Some(shown)
+    }
+
+    /// Who has the address, for the tables themselves.
+    pub fn peek(&self, addr: &IpAddr) -> Option<&Arc<PodRecord>> {
+        self.by_addr.get(addr)?.shown.as_ref()
+    }
+
+    /// `pod` holds the address, says `by`.
+    pub fn hold(&mut self, addr: IpAddr, by: Claimant, pod: &Arc<PodRecord>, touched: &mut Touched) {
+        let holder = self.by_addr.entry(addr).or_insert_with(Holder::empty);
+        if pod.derived {
+            // The pod that is in the API tells more.
+            if holder.claims.iter().any(|claim| !claim.pod.derived && claim.pod.is_same_pod(pod)) {
+                holder.claims.retain(|claim| claim.by != by);
+                return self.choose(addr, touched);
+            }
+        } else {
+            holder.claims.retain(|claim| !(claim.pod.derived && claim.pod.is_same_pod(pod)));
+        }
+        match holder.claims.iter_mut().find(|claim| claim.by == by) {
+            Some(claim) => {
+                if !claim.pod.is_same_pod(pod) {
+                    self.claims += 1;
+                    claim.since = self.claims;
+                }
+                claim.pod = pod.clone();
+            }
+            None => {
+                self.claims += 1;
+                holder.claims.reserve_exact(1);
+                holder.claims.push(Claim { by, pod: pod.clone(), since: self.claims });
+            }
+        }
+        self.choose(addr, touched);
+    }
+
+    /// It does not hold it any more.
+    pub fn release(&mut self, addr: IpAddr, by: Claimant, touched: &mut Touched) {
+        let Some(holder) = self.by_addr.get_mut(&addr) else { return };
+        let before = holder.claims.len();
+        holder.claims.retain(|claim| claim.by != by);
+        if holder.claims.len() != before {
+            self.choose(addr, touched);
+        }
+    }
+
+    /// `pod` held the address and has gone: it names it if nobody else does.
+    pub fn remember(&mut self, addr: IpAddr, pod: &Arc<PodRecord>, touched: &mut Touched) {
+        let holder = self.by_addr.entry(addr).or_insert_with(Holder::empty);
+        if holder.shown.is_none() && holder.claims.is_empty() {
+            holder.shown = Some(pod.clone());
+            touched.address(addr);
+            self.choose(addr, touched);
+        }
+    }
+
+    /// The address is something else's than a pod's now.
+    pub fn give_away(&mut self, addr: IpAddr, touched: &mut Touched) {
+        if let Some(holder) = self.by_addr.get_mut(&addr)
+            && holder.claims.is_empty()
+        {
+            holder.departed = None;
+            self.change(addr, None, touched);
+        }
+    }
+
+    /// Says whether own pods and others are as their watches told, and chooses again wherever there is a choice.
+    pub fn distrust(&mut self, own: bool, others: bool, touched: &mut Touched) {
+        if std::mem::replace(&mut self.distrusted, [own, others]) == [own, others] {
+            return;
+        }
+        let contested = self.by_addr.iter().filter(|(_, holder)| holder.claims.len() > 1);
+        let contested: Vec<IpAddr> = contested.map(|(addr, _)| *addr).collect();
+        contested.into_iter().for_each(|addr| self.choose(addr, touched));
+    }
+
+    fn choose(&mut self, addr: IpAddr, touched: &mut Touched) {
+        let Some(holder) = self.by_addr.get_mut(&addr) else { return };
+        let trusted = |claim: &Claim| !claim.pod.derived && !self.distrusted[usize::from(!claim.pod.own)];
+        let best = holder.claims.iter().max_by_key(|claim| (trusted(claim), claim.since));
+        match best.map(|claim| claim.pod.clone()) {
+            Some(pod) => {
+                holder.departed = None;
+                self.change(addr, Some(pod), touched);
+            }
+            None if holder.departed.is_none() => {
+                self.departures += 1;
+                holder.departed = Some(self.departures);
+                self.departed.push_back((Instant::now() + DEPARTED_FOR, addr, self.departures));
+            }
+            None => {}
+        }
+    }
+
+    /// From now on, or from [`Self::settle`] on, the address is `pod`'s.
+    fn change(&mut self, addr: IpAddr, pod: Option<Arc<PodRecord>>, touched: &mut Touched) {
+        let Some(holder) = self.by_addr.get_mut(&addr) else { return };
+        let same = match (&holder.shown, &pod) {
+            (Some(old), Some(new)) => old.is_same_pod(new),
+            (None, None) => true,
+            _ => false,
+        };
+        if same {
+            let alike = match (&holder.shown, &pod) {
+                (Some(old), Some(new)) => old.is_named_alike(new),
+                _ => true,
+            };
+            holder.staged = None;
+            holder.shown = pod;
+            if !alike {
+                touched.address(addr);
+            }
+        } else if holder.shown.is_some() && *holder.asked.get_mut() {
+            if holder.staged.is_none() {
+                self.staged.push(addr);
+            }
+            holder.staged = Some(pod);
+            return;
+        } else {
+            holder.shown = pod;
+            holder.staged = None;
+            touched.address(addr);
+        }
+        self.drop_if_empty(addr);
+    }
+
+    fn drop_if_empty(&mut self, addr: IpAddr) {
+        if self.by_addr.get(&addr).is_some_and(|h| h.shown.is_none() && h.claims.is_empty()) {
+            self.by_addr.remove(&addr);
+        }
+    }
+
+    /// True if an address waits for its new holder.
+    pub fn needs_settling(&self) -> bool {
+        !self.staged.is_empty()
+    }
+
+    /// Lets the new holders take over.
+    pub fn settle(&mut self, touched: &mut Touched) {
+        for addr in std::mem::take(&mut self.staged) {
+            let Some(holder) = self.by_addr.get_mut(&addr) else { continue };
+            let Some(pod) = holder.staged.take() else { continue };
+            holder.shown = pod;
+            holder.asked = AtomicBool::new(false);
+            touched.address(addr);
+            self.drop_if_empty(addr);
+        }
+    }
+
+    /// Forgets those who have gone long ago, and the first to go of too many.
+    pub fn forget_departed(&mut self, now: Instant, touched: &mut Touched) {
+        while let Some((due, addr, number)) = self.departed.front().copied() {
+            if now < due && self.departed.len() <= MAX_DEPARTED {
+                break;
+            }
+            self.departed.pop_front();
+            if self.by_addr.get(&addr).is_some_and(|holder| holder.departed == Some(number)) {
+                self.give_away(addr, touched);
+            }
+        }
+    }
+
+    /// Addresses that have a name.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.by_addr.len()
+    }
+}
+
+impl Holder {
+    fn empty() -> Holder {
+        Holder {
+            shown: None,
+            staged: None,
+            claims: Vec::new(),
+            asked: AtomicBool::new(false),
+            departed: None,
+        }
+    }
+}

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The tables, and how an update of one bears on the others.
+
+use std::sync::Arc;
+
+use super::endpoints::{Change, Endpoints, SliceRecord};
+use super::holders::{Claimant, Holders};
+use super::nodes::{NodeRecord, Nodes};
+use super::pods::{Pods, Watch};
+use super::record::{PodRecord, Uid};
+use super::services::{Name, ServiceRecord, Services};
+use super::text::Texts;
+use super::touched::Touched;
+use crate::Set;
+use crate::identity::Words;
+
+/// Everything known of the cluster.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(super) texts: Texts,
+    pub(super) words: Words,
+    pub(super) pods: Pods,
+    pub(super) holders: Holders,
+    pub(super) services: Services,
+    pub(super) endpoints: Endpoints,
+    pub(super) nodes: Nodes,
+    /// Names of containers that are proxies.
+    pub(super) proxies: Vec<String>,
+    pub(super) touched: Touched,
+}
+
+impl State {
+    pub fn new(node: Arc<str>, proxies: Vec<String>) -> State {
+        State {
+            texts: Texts::default(),
+            words: Words::default(),
+            pods: Pods::default(),
+            holders: Holders::default(),
+            services: Services::default(),
+            endpoints: Endpoints::default(),
+            nodes: Nodes::new(node),
+            proxies,
+            touched: Touched::default(),
+        }
+    }
+
+    pub fn apply_pod(&mut self, watch: Watch, pod: Arc<PodRecord>) {
+        self.pods.apply(watch, pod, &mut self.holders, &mut self.touched);
+    }
+
+    pub fn remove_pod(&mut self, watch: Watch, uid: Uid) {
+        self.pods.remove(watch, uid, &mut self.holders, &mut self.touched);
+    }
+
+    pub fn replace_pods(&mut self, watch: Watch, list: Vec<Arc<PodRecord>>) {
+        let listed: Set<Uid> = list.iter().map(|pod| pod.uid).collect();
+        // First who has gone: their addresses may be others' in the same list.
+        self.pods.retain(watch, &listed, &mut self.holders, &mut self.touched);
+        list.into_iter().for_each(|pod| self.apply_pod(watch, pod));
+    }
+
+    pub fn apply_service(&mut self, service: Arc<ServiceRecord>) {
+        let name = service.key();
+        for addr in service.cluster_ips.iter().chain(&service.external_ips) {
+            self.holders.give_away(*addr, &mut self.touched);
+        }
+        if self.services.apply(service, &self.nodes, &mut self.touched) {
+            self.mark_shared(&name);
+        }
+    }
+
+    pub fn remove_service(&mut self, name: &Name) {
+        if self.services.remove(name, &self.nodes, &mut self.touched) {
+            self.mark_shared(name);
+        }
+    }
+
+    pub fn replace_services(&mut self, list: Vec<Arc<ServiceRecord>>) {
+        let listed: Set<Name> = list.iter().map(|service| service.key()).collect();
+        let gone: Vec<Name> = self.services.names().filter(|name| !listed.contains(*name)).cloned().collect();
+        gone.iter().for_each(|name| self.remove_service(name));
+        list.into_iter().for_each(|service| self.apply_service(service));
+    }
+
+    /// Which of several services counts has changed, where there are several.
+    fn mark_shared(&mut self, service: &Name) {
+        self.endpoints.shared(service).for_each(|addr| self.touched.address(addr));
+    }
+
+    pub fn apply_slice(&mut self, slice: Arc<SliceRecord>) {
+        let State { endpoints, holders, texts, touched, .. } = self;
+        endpoints.apply(&slice, |number, slice, change| note(number, slice, change, holders, texts, touched));
+    }
+
+    pub fn remove_slice(&mut self, name: &Name) {
+        let State { endpoints, holders, texts, touched, .. } = self;
+        endpoints.remove(name, |number, slice, change| note(number, slice, change, holders, texts, touched));
+    }
+
+    pub fn replace_slices(&mut self, list: Vec<Arc<SliceRecord>>) {
+        let listed: Set<Name> = list.iter().map(|slice| slice.key()).collect();
+        let gone: Vec<Name> =
+            self.endpoints.names().filter(|name| !listed.contains(*name)).cloned().collect();
+        gone.iter().for_each(|name| self.remove_slice(name));
+        list.into_iter().for_each(|slice| self.apply_slice(slice));
+    }
+
+    pub fn apply_node(&mut self, node: Arc<NodeRecord>) {
+        for addr in &node.addresses {
+            self.holders.give_away(*addr, &mut self.touched);
+        }
+        self.nodes.apply(node, &mut self.touched);
+    }
+
+    pub fn remove_node(&mut self, name: &str) {
+        self.nodes.remove(name, &mut self.touched);
+    }
+
+    pub fn replace_nodes(&mut self, list: Vec<Arc<NodeRecord>>) {
+        let listed: Set<Arc<str>> = list.iter().map(|node| node.name.clone()).collect();
+        let gone: Vec<_> = self.nodes.names().filter(|name| !listed.contains(*name)).cloned().collect();
+        gone.iter().for_each(|name| self.remove_node(name));
+        list.into_iter().for_each(|node| self.apply_node(node));
+    }
+}
+
+/// An endpoint that refers to a pod says who holds an address, in case that the pod itself is not known.
+fn note(
+    number: u32,
+    slice: &SliceRecord,
+    change: Change<'_>,
+    holders: &mut Holders,
+    texts: &mut Texts,
+    touched: &mut Touched,
+) {
+    let by = Claimant::Slice(number);
+    match change.now.map(|endpoint| (endpoint, &endpoint.pod)) {
+        Some((endpoint, Some(pod))) => {
+            let shown = holders.peek(&change.addr);
+            let known = |shown: &&Arc<PodRecord>| {
+                shown.derived
+                    && *shown.name == **pod
+                    && shown.namespace == slice.namespace
+                    && shown.node == endpoint.node
+                    && shown.zone == endpoint.zone
+            };
+            let record = shown.filter(known).cloned().unwrap_or_else(|| {
+                Arc::new(PodRecord::derived(&slice.namespace, pod, &endpoint.node, &endpoint.zone, texts))
+            });
+            holders.hold(change.addr, by, &record, touched);
+        }
+        Some((_, None)) => {
+            holders.release(change.addr, by, touched);
+            holders.give_away(change.addr, touched);
+        }
+        None => holders.release(change.addr, by, touched),
+    }
+    touched.address(change.addr);
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Pods that only EndpointSlices tell of.
+
+use super::*;
+
+#[test]
+fn other_nodes_pods_are_named_by_their_endpoints() {
+    let world = World::new(PodScope::Node);
+    world.slices.applied(slice("web", &[80], &[("10.0.1.1", "web-7d4b9c6f5-x2x7p"), ("10.0.1.2", "db-0")]));
+    let found = world.at("10.0.1.1", Some(80)).unwrap();
+    assert_eq!(brief(&found), "pod shop/web web eu-1c");
+    assert_eq!((&*found.pod, &*found.node), ("web-7d4b9c6f5-x2x7p", "node-2"));
+    assert_eq!(world.name("10.0.1.2", None), "pod shop/db  eu-1c", "as a client, too");
+    world.nodes.applied(node("node-2", "192.0.2.2", "eu-1b"));
+    assert_eq!(world.name("10.0.1.2", None), "pod shop/db  eu-1b", "the node knows better");
+    // On this node the pods themselves are known.
+    world.node_pods.applied(pod(1, "shop-web", NODE, &["10.0.0.1"]));
+    assert_eq!(world.name("10.0.0.1", None), "pod shop/shop-web");
+    world.slices.applied(slice("own", &[80], &[("10.0.0.1", "shop-web-1")]));
+    assert_eq!(world.name("10.0.0.1", Some(80)), "pod shop/shop-web own eu-1c");
+}
+
+#[test]
+fn endpoints_on_the_hosts_network_are_not_all_of_the_host() {
+    let world = World::with_nodes(PodScope::Node);
+    world.slices.applied(slice("metrics", &[9100], &[("192.0.2.2", "exporter-x2x7p")]));
+    let found = world.at("192.0.2.2", Some(9100)).unwrap();
+    assert_eq!(brief(&found), "pod shop/exporter metrics eu-1b");
+    assert_eq!(world.name("192.0.2.2", Some(22)), "host /node-2  eu-1b");
+    assert_eq!(world.name("192.0.2.2", None), "host /node-2  eu-1b");
+}
+
+#[test]
+fn recycled_addresses_are_staged() {
+    let world = World::with_nodes(PodScope::Node);
+    world.slices.applied(slice("a", &[80], &[("10.0.1.1", "a-0")]));
+    assert_eq!(world.name("10.0.1.1", None), "pod shop/a  eu-1b");
+    world.slices.applied(slice("a", &[80], &[]));
+    world.slices.applied(slice("b", &[80], &[("10.0.1.1", "b-0")]));
+    assert_eq!(world.name("10.0.1.1", None), "pod shop/a  eu-1b");
+    world.cluster.settle();
+    assert_eq!(world.name("10.0.1.1", None), "pod shop/b  eu-1b");
+    // Two services of one pod: one going changes nothing.
+    world.slices.applied(slice("b2", &[81], &[("10.0.1.1", "b-0")]));
+    world.slices.deleted(slice("b", &[80], &[]));
+    assert_eq!(world.name("10.0.1.1", Some(81)), "pod shop/b b2 eu-1b");
+    assert!(!world.cluster.needs_settling());
+}
+
+#[test]
+fn the_pod_itself_tells_more_than_endpoints() {
+    let world = World::with_nodes(PodScope::Cluster);
+    let of_pod = |addr| world.at(addr, None).unwrap().workload.to_string();
+    world.slices.applied(slice("web", &[80], &[("10.0.0.1", "web-1"), ("10.0.0.2", "gone-1")]));
+    let since = world.generation();
+    world.pods.applied(pod(1, "web", "node-2", &["10.0.0.1"]));
+    assert!(!world.cluster.needs_settling(), "it is the same pod");
+    world.pods.applied(Pod { workload: "rollout".to_owned(), ..pod(1, "web", "node-2", &["10.0.0.1"]) });
+    assert!(world.is_stale(since, "10.0.0.1"));
+    assert_eq!(of_pod("10.0.0.1"), "rollout");
+    // The slice is late.
+    world.pods.applied(pod(2, "new", "node-2", &["10.0.0.2"]));
+    world.slices.applied(slice("late", &[80], &[("10.0.0.2", "gone-1")]));
+    world.cluster.settle();
+    assert_eq!(of_pod("10.0.0.2"), "new");
+    world.pods.deleted(pod(2, "new", "node-2", &["10.0.0.2"]));
+    world.cluster.settle();
+}
+
+#[test]
+fn while_pods_cannot_be_watched_endpoints_are_believed() {
+    let world = World::with_nodes(PodScope::Cluster);
+    World::list(&world.node_pods, [pod(9, "mine", NODE, &["10.0.0.9"])]);
+    World::list(&world.pods, [pod(1, "old", "node-2", &["10.0.0.1"]), pod(9, "mine", NODE, &["10.0.0.9"])]);
+    World::list(&world.slices, [slice("old", &[80], &[("10.0.0.1", "old-1")])]);
+    assert_eq!(world.name("10.0.0.1", None), "pod shop/old  eu-1b");
+    world.pods.down("forbidden".to_owned());
+    assert_eq!(world.name("10.0.0.1", None), "pod shop/old  eu-1b", "last known names stay");
+    world.slices.applied(slice("old", &[80], &[]));
+    world.slices.applied(slice("new", &[80], &[("10.0.0.1", "new-2"), ("10.0.0.9", "new-3")]));
+    world.cluster.settle();
+    assert_eq!(world.name("10.0.0.1", None), "pod shop/new  eu-1b");
+    assert_eq!(world.name("10.0.0.9", None), "pod shop/mine  eu-1a", "that watch works");
+    World::list(&world.pods, [pod(2, "new", "node-2", &["10.0.0.1"]), pod(9, "mine", NODE, &["10.0.0.9"])]);
+    world.cluster.settle();
+    assert_eq!(world.name("10.0.0.1", None), "pod shop/new  eu-1b");
+}
