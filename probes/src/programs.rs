@@ -12,7 +12,7 @@ pub struct ProgramUse {
     pub program: &'static str,
     /// Runs since the start.
     pub runs: u64,
-    /// Nanoseconds inside the program, from the runs that were timed (one in 64; each run of the walk).
+    /// Nanoseconds inside the program, from the runs that were timed (one in 64; each run of the walk and of `cgroup_mkdir`).
     pub run_ns: u64,
     /// Runs that the kernel skipped because the program was running on that CPU already.
     pub recursion_misses: u64,
