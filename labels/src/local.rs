@@ -199,11 +199,8 @@ impl LocalNames {
         let (tree, whole) = if unified { (&self.unified, self.whole.0) } else { (&self.v1, self.whole.1) };
         // Seen from a control group namespace, the kernel's paths are not the ones walked.
         let Some(tree) = tree.as_ref().filter(|_| whole) else { return false };
-        let outdated = tree.learn(id, path, &|path| self.describe(path));
-        if outdated {
-            self.cache.lock().clear();
-        }
-        outdated
+        // An answer without the group was not complete, and is not in the cache.
+        tree.learn(id, path, &|path| self.describe(path))
     }
 
     /// Makes a refresh walk soon.

@@ -222,7 +222,7 @@ impl Resolver {
     /// from the root of the hierarchy; where another root is mounted, it is ignored.
     pub fn note_cgroup(&self, id: u64, unified: bool, path: &str) {
         if self.local.learn(id, unified, path) {
-            self.changes.mark_all();
+            self.changes.mark([Subject::Cgroup(id)]);
         }
     }
 
