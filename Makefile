@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# On a fresh Debian 12 machine with Rust, each target installs what it lacks (packages/*.txt, tests/PACKAGES).
+# On a fresh Debian 12 machine with Rust, each target installs what it lacks (packages/*.txt, tests/PACKAGES);
+# make test also what tests/requirements.txt names, in a Python environment of its own below the target directory.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -29,6 +30,10 @@ C_FILES = $(filter-out %vmlinux.h,$(wildcard probes/bpf/*.c probes/bpf/*.h))
 SCRIPTS = .ci/run $(wildcard packages/*.sh tests/kernels/*.sh tests/kernels/init)
 INSTALL := packages/install.sh
 
+# Python programs that tests run.
+PYTHON_DIR := $(TARGET_DIR)/python
+export FLOWGAUGE_TEST_PYTHON := $(PYTHON_DIR)
+
 .PHONY: help run build test test-kernels bench lint docs deny clean
 
 help: ## this list
@@ -48,6 +53,7 @@ build: ## one static release binary
 test: ## lint, unit tests, end-to-end tests, kernel matrix
 	$(need-root)
 	@$(INSTALL) packages/*.txt $(wildcard tests/PACKAGES)
+	@packages/python.sh tests/requirements.txt $(PYTHON_DIR)
 	@$(MAKE) --no-print-directory lint build
 	$(RUNNER) $(CARGO) test --workspace --no-fail-fast
 

@@ -12,6 +12,7 @@ use flowgauge_labels::{
     Config, Conntrack, Layout, Mode, ProcessHierarchy, Resolver, SourceStatus, cgroup_layout,
 };
 use flowgauge_probes::Facts;
+use flowgauge_probes::cgroups::{self, Cgroups};
 use flowgauge_probes::tcp::{self, Storage, Tcp, TcpOptions};
 use parking_lot::Mutex;
 use prometheus_client::encoding::DescriptorEncoder;
@@ -23,6 +24,7 @@ use crate::flags::{ConntrackMode, DEFAULT_LABELS, Flags, KubernetesMode};
 use crate::kubernetes::{self, Kubernetes};
 use crate::ledger::{Ledger, LedgerConfig};
 use crate::naming::{Naming, PortNaming};
+use crate::new_groups::GroupsState;
 use crate::pass::{AskError, PassThread, ProbeState, Shared, Sources};
 use crate::privileges;
 use crate::quiet::Quiet;
@@ -196,16 +198,16 @@ pub fn check_names_file(path: &Path) -> Result<String, String> {
 fn check_tcp(flags: &Flags) -> Result<String, String> {
     let facts = Facts::read().map_err(|error| error.to_string())?;
     let layout = cgroup_layout(&flags.paths.cgroup, &flags.paths.procfs);
-    let mut storage = Storage::default();
-    let mut probe = Tcp::<()>::load(
-        &mut storage,
-        &facts,
-        &tcp_options(flags, &layout, flags.kubernetes.mode != KubernetesMode::Off),
-    )
-    .map_err(|error| error.to_string())?;
+    let options = tcp_options(flags, &layout, flags.kubernetes.mode != KubernetesMode::Off);
+    let (mut storage, mut group_storage) = (Storage::default(), cgroups::Storage::default());
+    let mut probe = Tcp::<()>::load(&mut storage, &facts, &options).map_err(|error| error.to_string())?;
     let report = probe.pass(&mut tcp::Discard).map_err(|error| error.to_string())?;
+    let groups = match Cgroups::load(&mut group_storage, options.process_hierarchy) {
+        Ok(_) => "new control groups are known as they are made".to_owned(),
+        Err(error) => format!("control groups that live for less than 10 s may have no name: {error}"),
+    };
     Ok(format!(
-        "loads; a pass sees {} sockets, its longest run took {:?}",
+        "loads; a pass sees {} sockets, its longest run took {:?}; {groups}",
         report.sockets, report.longest_run
     ))
 }
@@ -316,7 +318,8 @@ impl MetricSource for Source {
             state: if source.up { State::Up } else { State::Failed },
             detail: source.detail,
         });
-        std::iter::once(collector).chain(sources).collect()
+        let groups = state.groups.as_ref().map(GroupsState::status);
+        std::iter::once(collector).chain(sources).chain(groups).collect()
     }
 
     fn ready(&self) -> bool {

@@ -4,10 +4,11 @@
 use std::fmt;
 
 use flowgauge_labels::SourceStatus;
-use flowgauge_probes::tcp::LOST_REASONS;
+use flowgauge_probes::{cgroups, tcp};
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 
 use crate::ledger::Ledger;
+use crate::new_groups;
 use crate::pass::ProbeState;
 use crate::source::{Family, FamilyKind, Unit};
 
@@ -37,7 +38,7 @@ static RUN_SECONDS: Family = family(
     Counter,
     Some(Unit::Seconds),
     &["program"],
-    "Time spent in the BPF program, estimated from one run in 64; each run of the walk is timed.",
+    "Time spent in the BPF program, estimated from one run in 64; each run of the walk and of cgroup_mkdir is timed.",
     "bpf_ktime_get_ns in the programs",
 );
 static RUNS: Family = family(
@@ -71,7 +72,7 @@ static LOST: Family = family(
     Counter,
     None,
     &["reason"],
-    "What could not be counted where it belongs: a map was full, a socket chain too long to report, the kernel skipped a program (recursion), or conntrack events came faster than they were read (conntrack_overrun, by the number of times).",
+    "What could not be counted where it belongs, or told in time: a map or ring was full, a socket chain or cgroup path too long to report, the kernel skipped a program (recursion), or conntrack events came faster than they were read (conntrack_overrun, by the number of times).",
     "counters in the programs, bpf_prog_info.recursion_misses, ENOBUFS",
 );
 static MOVED: Family = family(
@@ -261,18 +262,19 @@ pub fn encode(
     let mut out = Writer(encoder);
     let health = &probe.health;
     out.samples(&UP, up.iter().map(|(name, up)| (*name, f64::from(u8::from(*up)))))?;
-    out.samples(&RUN_SECONDS, health.programs.iter().map(|used| (used.program, used.run_ns as f64 / 1e9)))?;
-    out.samples(&RUNS, health.programs.iter().map(|used| (used.program, used.runs as f64)))?;
-    out.samples(&MISSES, health.programs.iter().map(|used| (used.program, used.recursion_misses as f64)))?;
+    let groups = probe.groups.as_ref().and_then(|groups| groups.health.as_ref());
+    let programs = || health.programs.iter().chain(groups.map(|groups| &groups.program));
+    out.samples(&RUN_SECONDS, programs().map(|used| (used.program, used.run_ns as f64 / 1e9)))?;
+    out.samples(&RUNS, programs().map(|used| (used.program, used.runs as f64)))?;
+    out.samples(&MISSES, programs().map(|used| (used.program, used.recursion_misses as f64)))?;
     out.samples(&MAP_ENTRIES, health.maps.iter().map(|used| (used.map, used.entries as f64)))?;
     out.samples(&MAP_CAPACITY, health.maps.iter().map(|used| (used.map, used.capacity as f64)))?;
-    let recursion: u64 = health.programs.iter().map(|used| used.recursion_misses).sum();
-    let lost = LOST_REASONS.iter().copied().zip(health.lost);
-    let lost = lost.chain([
-        ("recursion", recursion),
-        ("undecodable", health.undecodable),
-        ("conntrack_overrun", overrun),
-    ]);
+    let recursion: u64 = programs().map(|used| used.recursion_misses).sum();
+    let undecodable = health.undecodable + groups.map_or(0, |groups| groups.undecodable);
+    let of_groups = groups.into_iter().flat_map(|groups| cgroups::LOST_REASONS.into_iter().zip(groups.lost));
+    let lost = tcp::LOST_REASONS.into_iter().zip(health.lost).chain(of_groups);
+    let lost =
+        lost.chain([("recursion", recursion), ("undecodable", undecodable), ("conntrack_overrun", overrun)]);
     out.samples(&LOST, lost.map(|(reason, lost)| (reason, lost as f64)))?;
     out.one(&MOVED, health.moved_chains as f64)?;
     out.one(&PASSES, probe.passes as f64)?;
@@ -286,7 +288,12 @@ pub fn encode(
     let unattributed = ["client", "server"].into_iter().zip(ledger.unattributed_bytes());
     out.samples(&UNATTRIBUTED, unattributed.map(|(end, bytes)| (end, bytes as f64)))?;
     out.one(&WITHIN_PODS, ledger.bytes_within_pods() as f64)?;
-    out.samples(&SOURCE_UP, sources.iter().map(|source| (source.source, f64::from(u8::from(source.up)))))?;
+    let sources_up = sources.iter().map(|source| (source.source, source.up));
+    let of_groups = probe.groups.as_ref().map(|groups| (new_groups::SOURCE, groups.error.is_none()));
+    out.samples(
+        &SOURCE_UP,
+        sources_up.chain(of_groups).map(|(source, up)| (source, f64::from(u8::from(up)))),
+    )?;
     out.samples(&SOURCE_ENTRIES, sources.iter().map(|source| (source.source, source.entries as f64)))?;
     out.samples(
         &SOURCE_FAILURES,

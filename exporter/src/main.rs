@@ -14,6 +14,7 @@ mod kubernetes;
 mod ledger;
 mod logging;
 mod naming;
+mod new_groups;
 mod pass;
 mod post;
 mod privileges;

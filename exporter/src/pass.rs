@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use flowgauge_labels::{Conntrack, Resolver};
-use flowgauge_probes::Facts;
 use flowgauge_probes::tcp::{Health, PassReport, Storage, Tcp, TcpOptions};
+use flowgauge_probes::{Facts, cgroups};
 use parking_lot::Mutex;
 
 use crate::ledger::Ledger;
 use crate::naming::Naming;
+use crate::new_groups::{GroupsState, NewGroups};
 use crate::post::{Post, Tag};
 use crate::quiet::Quiet;
 
@@ -63,6 +64,8 @@ pub struct ProbeState {
     pub keys: usize,
     /// The last error, while it lasts.
     pub error: Option<String>,
+    /// How the news of control groups fare; None before the first pass.
+    pub groups: Option<GroupsState>,
 }
 
 /// Where names come from.
@@ -115,12 +118,15 @@ impl PassThread {
         let thread = std::thread::Builder::new()
             .name("probes".to_owned())
             .spawn(move || {
-                let mut storage = Storage::default();
+                let (mut storage, mut group_storage) = (Storage::default(), cgroups::Storage::default());
+                let groups =
+                    NewGroups::start(&mut group_storage, options.process_hierarchy, &sources.resolver);
                 match Tcp::load(&mut storage, &facts, &options) {
                     Ok(probe) => {
                         confine();
                         let mut worker = Worker {
                             probe,
+                            groups,
                             sources,
                             services: 0,
                             naming,
@@ -182,6 +188,7 @@ impl Drop for PassThread {
 
 struct Worker<'o> {
     probe: Tcp<'o, Tag>,
+    groups: NewGroups<'o>,
     sources: Sources,
     /// The version of the Services' addresses that the probe knows.
     services: u64,
@@ -236,7 +243,7 @@ impl Worker<'_> {
 
     fn pass(&mut self) -> anyhow::Result<()> {
         let begun = Instant::now();
-        self.sources.resolver.refresh();
+        self.refresh_names();
         self.learn_services()?;
         // Who has lost an address is charged with what this pass finds; who got it, with what comes after.
         let settles = self.sources.resolver.needs_settling();
@@ -261,11 +268,18 @@ impl Worker<'_> {
         let mut state = self.shared.state.lock();
         state.passes += 1;
         state.failures += u64::from(result.is_err());
+        state.groups = Some(self.groups.state());
         state.health = self.probe.health();
         state.keys = self.probe.keys();
         state.error = result.as_ref().err().map(ToString::to_string);
         state.last = result?;
         Ok(())
+    }
+
+    /// Before anything is named.
+    fn refresh_names(&mut self) {
+        self.groups.hand_over(&self.sources.resolver);
+        self.sources.resolver.refresh();
     }
 
     /// Tells the probe at which addresses Services are dialled, if that has changed.
@@ -284,7 +298,7 @@ impl Worker<'_> {
 
     /// Keeps what waits bounded: the kernel's map by draining it, our own by a pass.
     fn tend(&mut self) {
-        self.sources.resolver.refresh();
+        self.refresh_names();
         if let Some(conntrack) = &self.sources.conntrack {
             conntrack.refresh();
         }

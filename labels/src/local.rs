@@ -75,6 +75,8 @@ impl CacheKey {
 pub(crate) struct LocalNames {
     mode: Mode,
     namespaced: bool,
+    /// Whether the kernel's paths are those of `unified` and `v1`.
+    whole: (bool, bool),
     unified: Option<Tree<Place>>,
     /// Version 2 ids that are not worth asking for.
     silent: Vec<u64>,
@@ -104,6 +106,7 @@ impl LocalNames {
         let names = LocalNames {
             mode: layout.mode,
             namespaced: layout.namespaced,
+            whole: (layout.is_whole(&ProcessHierarchy::Unified), layout.is_whole(&hierarchy)),
             unified: layout.unified.clone().map(tree),
             silent: layout.silent_ids(),
             v1: match hierarchy {
@@ -245,6 +248,20 @@ impl LocalNames {
             pods.refresh();
         }
         outdated
+    }
+
+    /// Takes over a group that the kernel told of. True if an earlier answer has become untrue.
+    pub fn learn(&self, id: u64, unified: bool, path: &str) -> bool {
+        let (tree, whole) = if unified { (&self.unified, self.whole.0) } else { (&self.v1, self.whole.1) };
+        // Seen from a control group namespace, the kernel's paths are not the ones walked.
+        let Some(tree) = tree.as_ref().filter(|_| whole) else { return false };
+        // An answer without the group was not complete, and is not in the cache.
+        tree.learn(id, path, &|path| self.describe(path))
+    }
+
+    /// Makes a refresh walk soon.
+    pub fn hurry(&self) {
+        self.unified.iter().chain(&self.v1).for_each(Tree::hurry);
     }
 
     /// Makes the next refresh walk.

@@ -228,6 +228,21 @@ impl Resolver {
         }
     }
 
+    /// Takes over a control group that the kernel told of as it was made, so that its name is known however short it
+    /// lives. `unified`: it is in the version 2 hierarchy, else in the version 1 one of processes. `path` is the kernel's,
+    /// from the root of the hierarchy; where another root is mounted, it is ignored.
+    pub fn note_cgroup(&self, id: u64, unified: bool, path: &str) {
+        if self.local.learn(id, unified, path) {
+            self.changes.mark([Subject::Cgroup(id)]);
+        }
+    }
+
+    /// Makes one of the next [`Self::refresh`]es walk the control groups: some were made that [`Self::note_cgroup`] was
+    /// not told of.
+    pub fn missed_cgroups(&self) {
+        self.local.hurry();
+    }
+
     /// Reads every source again at once.
     pub fn reload(&self) {
         if self.names_file.as_ref().is_some_and(NamesFile::reload) {

@@ -14,6 +14,16 @@
  */
 #include "kernel.h"
 #include "flow.h"
+
+enum fg_program {
+	FG_TCP_DESTROY,
+	FG_TCP_STATE,
+	FG_TCP_SYNACK,
+	FG_TCP_WALK,
+	FG_TCP_TABLES,
+	FG_PROGRAMS,
+};
+
 #include "cost.h"
 #include "tcp_sock.h"
 #include "tcp_service.h"

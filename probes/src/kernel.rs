@@ -60,6 +60,14 @@ fn parse_version(release: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
+/// The running kernel's number for a cgroup subsystem (`memory_cgrp_id`), if it has that one.
+pub(crate) fn subsystem(name: &str) -> Option<u32> {
+    let btf = Btf::from_vmlinux().ok()?;
+    let subsystems = btf.type_by_name::<types::Enum<'_>>("cgroup_subsys_id")?;
+    let member = subsystems.iter().find(|member| member.name.is_some_and(|found| found == name))?;
+    u32::try_from(member.value).ok()
+}
+
 /// The kernel's timer frequency from two readings of its jiffies, as one of those it can be built with.
 ///
 /// `jiffies` and `elapsed` are the differences between the readings. None when they are too close

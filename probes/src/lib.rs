@@ -4,6 +4,7 @@
 //! Knows no names and no Prometheus. A probe hands out what was counted by [`FlowKey`]; who the ends
 //! of a flow are is asked elsewhere.
 
+pub mod cgroups;
 mod error;
 mod kernel;
 mod maps;
@@ -15,7 +16,7 @@ pub use kernel::{Facts, MINIMUM_KERNEL};
 pub use programs::{MapUse, ProgramUse};
 pub use tcp::{FlowKey, Peer, Role};
 
-/// What libbpf-cargo generates from `bpf/tcp.bpf.c`.
+/// What libbpf-cargo generates from `bpf/*.bpf.c`.
 #[allow(
     missing_docs,
     unused_imports,
@@ -25,6 +26,9 @@ pub use tcp::{FlowKey, Peer, Role};
     clippy::unwrap_used
 )]
 mod skeleton {
+    pub mod cgroups {
+        include!(concat!(env!("OUT_DIR"), "/cgroups.skel.rs"));
+    }
     pub mod tcp {
         include!(concat!(env!("OUT_DIR"), "/tcp.skel.rs"));
     }

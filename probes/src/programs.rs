@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the programs and maps cost.
 
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use libbpf_rs::{MapCore, MapFlags};
+
 /// How often a program ran and how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProgramUse {
@@ -8,7 +12,7 @@ pub struct ProgramUse {
     pub program: &'static str,
     /// Runs since the start.
     pub runs: u64,
-    /// Nanoseconds inside the program, from the runs that were timed (one in 64; each run of the walk).
+    /// Nanoseconds inside the program, from the runs that were timed (one in 64; each run of the walk and of `cgroup_mkdir`).
     pub run_ns: u64,
     /// Runs that the kernel skipped because the program was running on that CPU already.
     pub recursion_misses: u64,
@@ -23,4 +27,30 @@ pub struct MapUse {
     pub entries: u64,
     /// Most entries it can hold.
     pub capacity: u64,
+}
+
+/// Runs and timed nanoseconds of a program, over all CPUs, from the `costs` map of its object (`bpf/cost.h`).
+pub(crate) fn cost(costs: &impl MapCore, index: u32) -> (u64, u64) {
+    let Ok(Some(values)) = costs.lookup_percpu(&index.to_ne_bytes(), MapFlags::ANY) else {
+        return (0, 0);
+    };
+    let word = |value: &[u8], at: usize| {
+        value.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_ne_bytes)
+    };
+    values.iter().fold((0, 0), |(runs, ns), value| (runs + word(value, 0), ns + word(value, 8)))
+}
+
+/// Runs that the kernel skipped because the program was running on that CPU already; 0 if it does not say.
+pub(crate) fn recursion_misses(program: BorrowedFd<'_>) -> u64 {
+    let mut info = libbpf_sys::bpf_prog_info::default();
+    let mut length = size_of::<libbpf_sys::bpf_prog_info>() as u32;
+    // SAFETY: the structure and its length belong together; pointers in it are null.
+    let result = unsafe {
+        libbpf_sys::bpf_obj_get_info_by_fd(
+            program.as_raw_fd(),
+            std::ptr::from_mut(&mut info).cast(),
+            &mut length,
+        )
+    };
+    if result == 0 { info.recursion_misses } else { 0 }
 }

@@ -9,6 +9,7 @@ pub mod bench;
 pub mod cgroup;
 pub mod delay;
 pub mod disguise;
+pub mod envoy;
 pub mod exporter;
 pub mod faults;
 pub mod kernels;

@@ -29,6 +29,8 @@ pub struct Request {
     pub received: f64,
     /// nginx's number of the connection.
     pub connection: String,
+    /// Address that the connection came from.
+    pub client: String,
 }
 
 impl Nginx {
@@ -47,7 +49,7 @@ impl Nginx {
         let text = format!(
             "user root;\ndaemon off;\nworker_processes {workers};\nerror_log {root}/error.log warn;\npid {root}/pid;\n\
              worker_rlimit_nofile 20000;\nevents {{ worker_connections 8192; }}\nhttp {{\n\
-             log_format truth '$server_port $bytes_sent $request_length $connection';\n\
+             log_format truth '$server_port $bytes_sent $request_length $connection $remote_addr';\n\
              access_log {root}/access.log truth;\nclient_body_temp_path {root}/bodies;\nproxy_temp_path {root}/bodies;\n\
              fastcgi_temp_path {root}/bodies;\nuwsgi_temp_path {root}/bodies;\nscgi_temp_path {root}/bodies;\n\
              client_max_body_size 1g;\nkeepalive_requests 1000000;\nkeepalive_timeout 600s;\nserver {{\n{listen}\
@@ -119,5 +121,6 @@ fn request(line: &str) -> Option<Request> {
         sent: fields.next()?.parse().ok()?,
         received: fields.next()?.parse().ok()?,
         connection: fields.next()?.to_owned(),
+        client: fields.next()?.to_owned(),
     })
 }

@@ -2,7 +2,10 @@
 //! Who is named as the owner of a connection on this host, from the socket's cgroup or the process.
 
 use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Instant;
 
+use flowgauge_tests::cgroup::Cgroup;
 use flowgauge_tests::disguise::Disguise;
 use flowgauge_tests::metrics::Metrics;
 use flowgauge_tests::nginx::Nginx;
@@ -146,7 +149,7 @@ fn two_cgroups_on_one_port_are_told_apart() -> Result<()> {
     let (client, server) = (world.host("client")?, world.host("server")?);
     let link = world.link(&client, &server)?;
     let exporter = Exporter::start(&[])?;
-    let other = flowgauge_tests::cgroup::Cgroup::new(&format!("{}-twin.service", server.workload))?;
+    let other = Cgroup::new(&format!("{}-twin.service", server.workload))?;
     let shared = ["--listen", "0.0.0.0:7006", "--reuse-port"];
     let mut first = Server::start(&server, &shared)?;
     // Joins the second cgroup by itself, after the host's own.
@@ -166,6 +169,65 @@ fn two_cgroups_on_one_port_are_told_apart() -> Result<()> {
     exporter.wait_for("flowgauge_tcp_connections_opened_total", &sums(&server.workload), a, SOON)?;
     exporter.wait_for("flowgauge_tcp_connections_opened_total", &sums(&twin), b, SOON)?;
     drop((first, second));
+    Ok(())
+}
+
+/// A short connection by a process that joins a control group as its first act. The group is gone afterwards.
+fn get_from(directory: &Path, client: &Host, to: &str) -> Result<ClientReport> {
+    std::fs::create_dir(directory).with_context(|| format!("making {}", directory.display()))?;
+    let mut command = client.command("sh");
+    let script = format!("echo $$ > {}/cgroup.procs && exec \"$0\" get \"$@\"", directory.display());
+    command.args(["-c", &script]).arg(binary()?).args(["--to", to, "--receive", "1000"]);
+    let mut process = Process::spawn("get", &mut command)?;
+    let report = process.line(SOON);
+    process.wait(SOON)?;
+    // The kernel lets go of a process a moment after its parent has.
+    let removed = (0..100).any(|_| {
+        let removed = std::fs::remove_dir(directory).is_ok();
+        if !removed {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        removed
+    });
+    ensure!(removed, "{} cannot be removed; {}", directory.display(), process.log());
+    Ok(serde_json::from_str(&report?)?)
+}
+
+#[test]
+fn control_groups_that_live_for_a_fraction_of_a_second_are_named() -> Result<()> {
+    let (exporter, link, client, server, _world) = nameless()?;
+    let disguise = Disguise::new()?;
+    let _server = disguise.serve("warehouse", &server, &["--listen", "0.0.0.0:7008"])?;
+    let mut trees = vec![("v2", Cgroup::root()?)];
+    // Beside version 1 it is the processes' own hierarchy that tells.
+    let memory = Path::new("/sys/fs/cgroup/memory");
+    if memory.join("cgroup.procs").exists() {
+        trees.push(("v1", memory.to_owned()));
+    }
+    let mut expected = Vec::new();
+    for (version, tree) in &trees {
+        for number in 0..15 {
+            let name = format!("{}-mayfly-{version}-{number}", client.workload);
+            let begin = Instant::now();
+            let report =
+                get_from(&tree.join(format!("{name}.service")), &client, &link.b.at4(7008).to_string())?;
+            // Walks of the hierarchy, 10 s apart, cannot have seen more than a few of them.
+            ensure!(begin.elapsed() < Duration::from_secs(1), "{name} lived for {:?}", begin.elapsed());
+            expected.push((name, report.received as f64));
+        }
+    }
+    std::thread::sleep(Duration::from_secs(3));
+    let metrics = exporter.scrape()?;
+    for (name, received) in expected {
+        let edge = Edge::named(&name, "unknown", "7008");
+        assert_eq!(edge.sum(&metrics, "received_bytes_total", CLIENT), received, "{name}");
+        assert_eq!(edge.sum(&metrics, "connections_opened_total", CLIENT), 1.0, "{name}");
+    }
+    let up = |metrics: &Metrics| metrics.sum("flowgauge_label_source_up", &[("source", "cgroup_events")]);
+    assert_eq!(up(&metrics), 1.0);
+    assert_eq!(metrics.sum("flowgauge_lost_events_total", &[("reason", "cgroup_ring_full")]), 0.0);
+    let runs = metrics.sum("flowgauge_bpf_program_runs_total", &[("program", "cgroup_mkdir")]);
+    assert!(runs >= 15.0 * trees.len() as f64, "{runs} runs");
     Ok(())
 }
 

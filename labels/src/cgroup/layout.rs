@@ -78,6 +78,12 @@ impl Layout {
         }
     }
 
+    /// Whether the mounted root of a hierarchy is the kernel's own, so that the kernel's paths are the paths below it.
+    pub(crate) fn is_whole(&self, hierarchy: &ProcessHierarchy) -> bool {
+        let root = self.directory(hierarchy).and_then(|dir| fs::metadata(dir).ok());
+        root.is_some_and(|root| root.ino() == KERNEL_ROOT_ID)
+    }
+
     fn controller(&self, name: &str) -> Option<&Path> {
         self.v1.iter().find(|controller| controller.name == name).map(|controller| controller.path.as_path())
     }

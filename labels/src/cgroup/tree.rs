@@ -4,7 +4,8 @@
 //! The id of a group is the inode of its directory, so a walk of the mounted hierarchy knows them all. A directory
 //! without children has two links, and is not opened: a walk costs a `stat` for each group and a `readdir` for
 //! each inner node. Ids are not handed out twice (kernfs counts them up in 64 bits), hence a name once learned stays
-//! right after its directory has gone, and an id that a walk did not find need not be looked for again.
+//! right after its directory has gone, and an id that a walk did not find need not be looked for again. Groups that the
+//! kernel tells of as they are made ([`Tree::learn`]) are known without a walk, and even if they were never seen by one.
 
 use std::fs;
 use std::io;
@@ -41,8 +42,9 @@ pub(crate) struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        let many = NonZeroUsize::new(8192).unwrap_or(NonZeroUsize::MIN);
-        Limits { live: 65_536, departed: many, missing: many }
+        let many = |count| NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
+        // 50 pods a second make 200 groups: what they counted is named by them for 80 s after their end.
+        Limits { live: 65_536, departed: many(16_384), missing: many(8192) }
     }
 }
 
@@ -139,6 +141,29 @@ impl<V> Tree<V> {
     pub fn refresh(&self, describe: &dyn Fn(&str) -> V) -> bool {
         let mut inner = self.inner.lock();
         Instant::now() >= inner.next_periodic && inner.walk(&self.root, self.limits, describe)
+    }
+
+    /// Takes over a group that the kernel told of; what is known of it already counts more. True if an earlier answer is
+    /// not true any more.
+    pub fn learn(&self, id: u64, path: &str, describe: &dyn Fn(&str) -> V) -> bool {
+        let mut inner = self.inner.lock();
+        if inner.live.contains_key(&id) || inner.departed.contains(&id) {
+            return false;
+        }
+        let value = Arc::new(describe(path));
+        if inner.live.len() < self.limits.live {
+            let walk = inner.walks;
+            inner.live.insert(id, Live { path: path.into(), value, walk });
+        } else {
+            inner.departed.put(id, value);
+        }
+        inner.missing.pop(&id).is_some()
+    }
+
+    /// Makes the next [`Self::refresh`] walk as soon as what the last walk cost allows.
+    pub fn hurry(&self) {
+        let mut inner = self.inner.lock();
+        inner.next_periodic = inner.next_periodic.min(inner.next_asked);
     }
 
     /// Makes the next look-up of an unknown id and the next [`Self::refresh`] walk.

@@ -240,3 +240,30 @@ fn cached_answers_are_fast() {
     assert!(best.as_micros() < limit, "{best:?}");
     println!("{best:?} an answer");
 }
+
+#[test]
+fn paths_from_the_kernel_count_where_its_own_root_is_mounted() {
+    let host = Host::new(&["cgroup.controllers"]);
+    let mut names = host.names();
+    assert!(!names.learn(u64::MAX, true, "/system.slice/brief.service"));
+    assert_eq!(workload(&names, u64::MAX, Some((0, "worker"))), "worker", "another root: ignored");
+    names.whole = (true, true);
+    assert!(names.learn(u64::MAX, true, "/system.slice/brief.service"), "it was asked for before");
+    assert_eq!(workload(&names, u64::MAX, Some((0, "worker"))), "brief");
+    assert!(!names.learn(u64::MAX - 1, false, "/docker/x"), "version 1 is not mounted");
+    assert_eq!(workload(&names, u64::MAX - 1, Some((0, "worker"))), "worker");
+}
+
+#[test]
+fn paths_from_the_kernel_name_processes_of_version_1() {
+    let host = Host::new(&["unified/cgroup.controllers", "memory/tasks"]);
+    let mut names = host.names();
+    names.whole = (true, true);
+    names.learn(u64::MAX, false, "/system.slice/brief.service");
+    assert_eq!(workload(&names, 0, Some((u64::MAX, "worker"))), "brief");
+    assert_eq!(
+        workload(&names, u64::MAX, Some((0, "worker"))),
+        "worker",
+        "the same id of version 2 is another"
+    );
+}

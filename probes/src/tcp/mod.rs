@@ -70,6 +70,17 @@ pub enum ProcessHierarchy {
     V1Pids,
 }
 
+impl ProcessHierarchy {
+    /// The running kernel's number for the controller; None for v2, or if the kernel lacks the controller.
+    pub(crate) fn subsystem(self) -> Option<u32> {
+        match self {
+            ProcessHierarchy::Unified => None,
+            ProcessHierarchy::V1Memory => crate::kernel::subsystem("memory_cgrp_id"),
+            ProcessHierarchy::V1Pids => crate::kernel::subsystem("pids_cgrp_id"),
+        }
+    }
+}
+
 /// Most cgroups that can be said to tell nothing.
 pub const MUTE_CGROUPS: usize = 4;
 
@@ -226,11 +237,8 @@ impl<'o, T: Default> Tcp<'o, T> {
             rodata.fg_want_process = options.want_process;
             rodata.fg_services = options.services;
             rodata.fg_typed_walk = facts.typed_casts;
-            rodata.fg_process_subsys = match options.process_hierarchy {
-                ProcessHierarchy::Unified => -1,
-                ProcessHierarchy::V1Memory => processes::subsystem("memory_cgrp_id"),
-                ProcessHierarchy::V1Pids => processes::subsystem("pids_cgrp_id"),
-            };
+            let subsystem = options.process_hierarchy.subsystem();
+            rodata.fg_process_subsys = subsystem.and_then(|number| i32::try_from(number).ok()).unwrap_or(-1);
         }
         let skeleton = open.load().map_err(|error| Error::libbpf("loading the tcp programs", error))?;
         let live_entries = skeleton.maps.live.max_entries() as usize;

@@ -73,15 +73,3 @@ fn name_of(comm: &[u8]) -> Arc<str> {
     let end = comm.iter().position(|byte| *byte == 0).unwrap_or(comm.len());
     String::from_utf8_lossy(&comm[..end]).into()
 }
-
-/// The running kernel's number for a cgroup subsystem; -1 (the v2 hierarchy) if it has none.
-pub(super) fn subsystem(name: &str) -> i32 {
-    use libbpf_rs::btf::{Btf, types::Enum};
-    let Ok(btf) = Btf::from_vmlinux() else { return -1 };
-    let Some(subsystems) = btf.type_by_name::<Enum<'_>>("cgroup_subsys_id") else { return -1 };
-    subsystems
-        .iter()
-        .find(|member| member.name.is_some_and(|found| found == name))
-        .and_then(|member| i32::try_from(member.value).ok())
-        .unwrap_or(-1)
-}

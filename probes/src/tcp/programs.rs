@@ -3,10 +3,11 @@
 
 use std::os::fd::AsFd;
 
-use libbpf_rs::{MapCore, MapFlags};
+use libbpf_rs::MapCore;
 
 use super::{Health, Tcp};
 use crate::maps::read;
+use crate::programs::{cost, recursion_misses};
 use crate::{MapUse, ProgramUse};
 
 /// Names in the kernel, and how many runs each timed one stands for, in the order of `enum fg_program`.
@@ -31,7 +32,7 @@ impl<T: Default> Tcp<'_, T> {
                 (read(&bss.fg_parked), read(&bss.fg_sock_processes), read(&bss.fg_local_owners));
         }
         for (index, (program, every)) in PROGRAMS.into_iter().enumerate() {
-            let (runs, timed_ns) = self.cost(index as u32);
+            let (runs, timed_ns) = cost(&self.skeleton.maps.costs, index as u32);
             let recursion_misses = self.recursion_misses(program);
             health.programs.push(ProgramUse { program, runs, run_ns: timed_ns * every, recursion_misses });
         }
@@ -48,18 +49,6 @@ impl<T: Default> Tcp<'_, T> {
         health
     }
 
-    /// Runs and timed nanoseconds of a program, over all CPUs.
-    fn cost(&self, index: u32) -> (u64, u64) {
-        let Ok(Some(values)) = self.skeleton.maps.costs.lookup_percpu(&index.to_ne_bytes(), MapFlags::ANY)
-        else {
-            return (0, 0);
-        };
-        let word = |value: &[u8], at: usize| {
-            value.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_ne_bytes)
-        };
-        values.iter().fold((0, 0), |(runs, ns), value| (runs + word(value, 0), ns + word(value, 8)))
-    }
-
     fn recursion_misses(&self, program: &str) -> u64 {
         let programs = &self.skeleton.progs;
         let program = match program {
@@ -69,16 +58,6 @@ impl<T: Default> Tcp<'_, T> {
             "tcp_walk" => &programs.tcp_walk,
             _ => &programs.tcp_tables,
         };
-        let mut info = libbpf_sys::bpf_prog_info::default();
-        let mut length = size_of::<libbpf_sys::bpf_prog_info>() as u32;
-        // SAFETY: the structure and its length belong together; pointers in it are null.
-        let result = unsafe {
-            libbpf_sys::bpf_obj_get_info_by_fd(
-                std::os::fd::AsRawFd::as_raw_fd(&program.as_fd()),
-                std::ptr::from_mut(&mut info).cast(),
-                &mut length,
-            )
-        };
-        if result == 0 { info.recursion_misses } else { 0 }
+        recursion_misses(program.as_fd())
     }
 }

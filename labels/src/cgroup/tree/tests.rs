@@ -139,3 +139,57 @@ fn a_hierarchy_that_is_too_large_does_not_grow_without_bound_as_it_changes() {
         paths.iter().for_each(|path| fs::remove_dir(path).unwrap());
     }
 }
+
+#[test]
+fn a_group_that_no_walk_saw_is_known_from_the_kernel() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = tree(dir.path());
+    assert_eq!(ask(&tree, 7), None);
+    assert!(tree.learn(7, "/short", &str::to_owned), "it was asked for before");
+    assert!(!tree.learn(8, "/other", &str::to_owned));
+    assert_eq!((ask(&tree, 7).as_deref(), ask(&tree, 8).as_deref()), (Some("/short"), Some("/other")));
+    assert_eq!(tree.status().walks, 1, "none for what the kernel told");
+    tree.expire();
+    assert!(!tree.refresh(&str::to_owned));
+    assert_eq!((tree.status().live, tree.status().departed), (1, 2), "the walk found them gone");
+    assert_eq!(ask(&tree, 7).as_deref(), Some("/short"));
+    assert!(!tree.learn(7, "/late", &str::to_owned));
+    assert_eq!(ask(&tree, 7).as_deref(), Some("/short"), "what is known counts more");
+}
+
+#[test]
+fn a_walk_corrects_what_the_kernel_told_before_a_rename() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("now")).unwrap();
+    let now = id(&dir.path().join("now"));
+    let tree = tree(dir.path());
+    tree.learn(now, "/once", &str::to_owned);
+    assert!(tree.refresh(&str::to_owned), "the first walk is due");
+    assert_eq!(ask(&tree, now).as_deref(), Some("/now"));
+    tree.learn(now, "/once", &str::to_owned);
+    assert_eq!(ask(&tree, now).as_deref(), Some("/now"));
+}
+
+#[test]
+fn what_is_learned_is_bounded_and_hurry_respects_the_cost() {
+    let dir = tempfile::tempdir().unwrap();
+    let four = NonZeroUsize::new(4).unwrap();
+    let tree = Tree::new(dir.path().to_owned(), Limits { live: 4, departed: four, missing: four });
+    tree.refresh(&str::to_owned);
+    for id in 1_000_000..1_000_100 {
+        tree.learn(id, "/x", &str::to_owned);
+        assert!(ask(&tree, id).is_some());
+    }
+    assert_eq!((tree.status().live, tree.status().departed), (4, 4));
+    let walks = tree.status().walks;
+    tree.refresh(&str::to_owned);
+    assert_eq!(tree.status().walks, walks, "not due by the clock");
+    tree.inner.lock().next_asked = Instant::now();
+    tree.hurry();
+    tree.refresh(&str::to_owned);
+    assert_eq!(tree.status().walks, walks + 1);
+    tree.inner.lock().next_asked = Instant::now() + PERIOD;
+    tree.hurry();
+    tree.refresh(&str::to_owned);
+    assert_eq!(tree.status().walks, walks + 1, "a long walk is not repeated at once");
+}

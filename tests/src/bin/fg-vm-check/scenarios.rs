@@ -21,6 +21,7 @@ const FAR: &str = "7007";
 const REFUSED: &str = "7008";
 const SILENT: &str = "7009";
 const RESET: &str = "7010";
+const BRIEF: &str = "7011";
 
 /// Makes all of it.
 pub fn run(namespaces: &Namespaces, report: &mut Report) -> Result<()> {
@@ -35,6 +36,7 @@ pub fn run(namespaces: &Namespaces, report: &mut Report) -> Result<()> {
             "0.0.0.0:7006",
             "0.0.0.0:7007",
             "0.0.0.0:7010",
+            "0.0.0.0:7011",
         ],
     )?;
     let mut earlier = Client::open("127.0.0.1:7005")?;
@@ -66,6 +68,7 @@ pub fn run(namespaces: &Namespaces, report: &mut Report) -> Result<()> {
     delay(report, &exporter)?;
     failures(report, &exporter)?;
     resets(report, &exporter)?;
+    brief_group(report, &exporter)?;
 
     let scrape = exporter.scrape()?;
     exact(report, &scrape, "held connections, at the end", HELD, total(&held));
@@ -73,6 +76,27 @@ pub fn run(namespaces: &Namespaces, report: &mut Report) -> Result<()> {
     println!("{}", scrape.lines("bpf_program"));
     report.equal("events lost", scrape.sum("lost_events_total", &[]), 0.0);
     report.equal("end", exporter.stop()?, "exit status: 0".to_string());
+    Ok(())
+}
+
+/// A control group that is gone again when the exporter looks: it knows from the kernel whose the connection was.
+fn brief_group(report: &mut Report, exporter: &Exporter) -> Result<()> {
+    const ROOT: &str = "/sys/fs/cgroup";
+    let group = format!("{ROOT}/brief.service");
+    std::fs::create_dir(&group)?;
+    std::fs::write(format!("{group}/cgroup.procs"), "0")?;
+    let mut client = Client::open("127.0.0.1:7011")?;
+    client.exchange(1_000, 2_000)?;
+    drop(client);
+    std::fs::write(format!("{ROOT}/cgroup.procs"), "0")?;
+    std::fs::remove_dir(&group)?;
+    kernel::settle()?;
+    let scrape = exporter.scrape()?;
+    let up = scrape.sum("label_source_up", &[("source", "cgroup_events")]);
+    report.equal("new control groups are told of", up, 1.0);
+    let edge = [("client_workload", "brief"), ("observer", "client"), ("server_port", BRIEF)];
+    let received = scrape.sum("tcp_received_bytes_total", &edge);
+    report.equal("bytes of a control group that is gone", received, 2_000.0);
     Ok(())
 }
 
