@@ -5,6 +5,7 @@
 //! other files of `tests/` hold the exporter against other people's counts: nginx's access log, the kernel's SNMP
 //! counters, `ss`, iperf3, Prometheus. All of it needs root and the packages listed in `PACKAGES`.
 
+pub mod api_server;
 pub mod bench;
 pub mod cgroup;
 pub mod delay;
