@@ -12,8 +12,9 @@ use std::thread;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use crate::cgroup::{self, Cgroup};
+use crate::cgroup::Cgroup;
 use crate::process::run;
+use crate::sweep::sweep;
 use crate::sys::{self, Placement};
 
 /// All names made by this library begin with this, then the pid of the maker.
@@ -63,14 +64,14 @@ impl World {
             "add",
             &device_a,
             "netns",
-            &a.namespace,
+            a.namespace(),
             "type",
             "veth",
             "peer",
             "name",
             &device_b,
             "netns",
-            &b.namespace,
+            b.namespace(),
         ])?;
         for (host, device) in [(a, &device_a), (b, &device_b)] {
             run(host.command("ethtool").args(["-K", device, "tso", "off", "gso", "off", "gro", "off"]))?;
@@ -142,13 +143,36 @@ impl Interface {
     }
 }
 
+/// A network namespace, removed when the last host in it is.
+#[derive(Debug)]
+struct Namespace {
+    name: String,
+    handle: Arc<File>,
+}
+
+impl Namespace {
+    fn new(name: &str, mut maker: Command) -> Result<Self> {
+        run(maker.args(["netns", "add", name]))?;
+        let path = Path::new("/run/netns").join(name);
+        let handle = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+        Ok(Namespace { name: name.to_owned(), handle: Arc::new(handle) })
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        if let Err(error) = ip(&["netns", "del", &self.name]) {
+            eprintln!("leaving namespace {} behind: {error:#}", self.name);
+        }
+    }
+}
+
 /// A host: a network namespace and, mostly, a cgroup named like a systemd service.
 #[derive(Debug)]
 pub struct Host {
     /// The workload its processes are: the cgroup's name without `.service`.
     pub workload: String,
-    namespace: String,
-    handle: Arc<File>,
+    namespace: Arc<Namespace>,
     /// Removed with the host; none for hosts whose processes are in the root cgroup.
     _cgroup: Option<Cgroup>,
     cgroup_procs: Arc<File>,
@@ -157,19 +181,15 @@ pub struct Host {
 }
 
 impl Host {
-    fn new(name: &str, with_cgroup: bool, mut maker: Command) -> Result<Self> {
+    fn new(name: &str, with_cgroup: bool, maker: Command) -> Result<Self> {
         let workload =
             format!("{PREFIX}{}-{}-{name}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
         let cgroup = with_cgroup.then(|| Cgroup::new(&format!("{workload}.service"))).transpose()?;
         let cgroup_procs = cgroup.as_ref().map_or_else(Cgroup::root_procs, |cgroup| Ok(cgroup.procs()))?;
-        run(maker.args(["netns", "add", &workload]))?;
-        let namespace = workload.clone();
-        let path = Path::new("/run/netns").join(&namespace);
-        let handle = Arc::new(File::open(&path).with_context(|| format!("opening {}", path.display()))?);
+        let namespace = Arc::new(Namespace::new(&workload, maker)?);
         let host = Host {
             workload,
             namespace,
-            handle,
             _cgroup: cgroup,
             cgroup_procs,
             addresses: RefCell::default(),
@@ -184,6 +204,35 @@ impl Host {
         // Every refused packet is answered, as far as the kernel's overall limit goes.
         host.sysctl("net.ipv4.icmp_ratelimit", "0")?;
         Ok(host)
+    }
+
+    /// Another host in the same network namespace, with a cgroup of its own: a container beside others in its pod.
+    pub fn beside(&self, workload: &str, cgroup: Cgroup) -> Self {
+        Host {
+            workload: workload.to_owned(),
+            namespace: Arc::clone(&self.namespace),
+            cgroup_procs: cgroup.procs(),
+            _cgroup: Some(cgroup),
+            addresses: self.addresses.clone(),
+            cpu: self.cpu.clone(),
+        }
+    }
+
+    /// The same with processes in the root cgroup: who enters the namespace from outside.
+    pub fn visitor(&self) -> Result<Self> {
+        Ok(Host {
+            workload: self.workload.clone(),
+            namespace: Arc::clone(&self.namespace),
+            cgroup_procs: Cgroup::root_procs()?,
+            _cgroup: None,
+            addresses: self.addresses.clone(),
+            cpu: self.cpu.clone(),
+        })
+    }
+
+    /// The name of its network namespace, as `ip netns` knows it.
+    pub fn namespace(&self) -> &str {
+        &self.namespace.name
     }
 
     fn join(&self, device: &str, net: &Subnet, number: u8) -> Result<Interface> {
@@ -215,25 +264,26 @@ impl Host {
     /// A command that will run in this host's namespace and cgroup.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
-        let (netns, cgroup_procs) = (Some(Arc::clone(&self.handle)), Some(Arc::clone(&self.cgroup_procs)));
+        let (netns, cgroup_procs) =
+            (Some(Arc::clone(&self.namespace.handle)), Some(Arc::clone(&self.cgroup_procs)));
         sys::place(&mut command, Placement { netns, cgroup_procs, cpu: self.cpu.get() });
         command
     }
 
     /// Runs `ip -n <this namespace> …`.
     pub fn ip(&self, arguments: &[&str]) -> Result<String> {
-        run(Command::new("ip").args(["-n", &self.namespace]).args(arguments))
+        run(Command::new("ip").args(["-n", self.namespace()]).args(arguments))
     }
 
     /// Runs `work` on a thread inside this host's namespace.
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-        let handle = &self.handle;
+        let handle = &self.namespace.handle;
         thread::scope(|scope| {
             let thread = scope.spawn(move || {
                 sys::enter_netns(handle).context("entering the namespace")?;
                 work()
             });
-            thread.join().map_err(|_| anyhow!("a thread inside {} panicked", self.namespace))?
+            thread.join().map_err(|_| anyhow!("a thread inside {} panicked", self.namespace()))?
         })
     }
 
@@ -256,43 +306,7 @@ impl Host {
     }
 }
 
-impl Drop for Host {
-    fn drop(&mut self) {
-        if let Err(error) = ip(&["netns", "del", &self.namespace]) {
-            eprintln!("leaving namespace {} behind: {error:#}", self.namespace);
-        }
-    }
-}
-
-fn ip(arguments: &[&str]) -> Result<String> {
+/// Runs `ip …` outside of all hosts.
+pub(crate) fn ip(arguments: &[&str]) -> Result<String> {
     run(Command::new("ip").args(arguments))
-}
-
-/// Removes namespaces and cgroups whose maker is dead.
-fn sweep() {
-    let leftovers = |directory: &Path| -> Vec<String> {
-        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-        entries
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .filter(|name| is_leftover(name))
-            .collect()
-    };
-    for namespace in leftovers(Path::new("/run/netns")) {
-        if let Err(error) = ip(&["netns", "del", &namespace]) {
-            eprintln!("cannot remove leftover namespace {namespace}: {error:#}");
-        }
-    }
-    if let Ok(root) = Cgroup::root() {
-        for name in leftovers(&root) {
-            if let Err(error) = cgroup::remove(&root.join(&name)) {
-                eprintln!("cannot remove leftover cgroup {name}: {error}");
-            }
-        }
-    }
-}
-
-fn is_leftover(name: &str) -> bool {
-    let pid =
-        name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()).and_then(|pid| pid.parse().ok());
-    pid.is_some_and(|pid: u32| !Path::new("/proc").join(pid.to_string()).exists())
 }

@@ -32,9 +32,18 @@ fn resources(version: &str) -> Value {
             json!({
                 "name": resource.plural(), "singularName": resource.kind().to_lowercase(),
                 "namespaced": resource.namespaced(), "kind": resource.kind(),
-                "verbs": ["get", "list", "watch"],
+                "shortNames": short_names(resource), "verbs": ["get", "list", "watch"],
             })
         })
         .collect();
     json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": members })
+}
+
+fn short_names(resource: Resource) -> &'static [&'static str] {
+    match resource {
+        Resource::Pods => &["po"],
+        Resource::Services => &["svc"],
+        Resource::EndpointSlices => &[],
+        Resource::Nodes => &["no"],
+    }
 }
