@@ -78,12 +78,16 @@ impl Drop for Cgroup {
         if let Err(error) = remove(&self.path) {
             eprintln!("leaving cgroup {} behind: {error}", self.path.display());
         }
-        // Those above it go when they are empty, and if they are of a kubelet's kind.
-        let above = self.path.ancestors().skip(1);
-        for path in above.take_while(|path| path.to_string_lossy().contains("kubepods")) {
-            if fs::remove_dir(path).is_err() {
-                break;
-            }
+        remove_empty_above(&self.path);
+    }
+}
+
+/// Removes what led to a pod's or a container's cgroup, as far up as nothing else is in it.
+pub(crate) fn remove_empty_above(path: &Path) {
+    let above = path.ancestors().skip(1);
+    for path in above.take_while(|path| path.to_string_lossy().contains("kubepods")) {
+        if fs::remove_dir(path).is_err() {
+            break;
         }
     }
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Network namespaces, links and addresses, removed when the test ends, however it ends.
 
-use std::cell::{Cell, RefCell};
 use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -34,7 +33,7 @@ impl World {
     /// Waits for its turn, removes what dead test processes left behind, and starts an empty world.
     pub fn new() -> Result<Self> {
         ensure!(sys::is_root(), "the end-to-end tests make network namespaces and cgroups: run them as root");
-        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = lock(&ONE_AT_A_TIME);
         SWEEP.call_once(sweep);
         Ok(World { _turn: turn })
     }
@@ -176,8 +175,8 @@ pub struct Host {
     /// Removed with the host; none for hosts whose processes are in the root cgroup.
     _cgroup: Option<Cgroup>,
     cgroup_procs: Arc<File>,
-    addresses: RefCell<Vec<IpAddr>>,
-    cpu: Cell<Option<usize>>,
+    addresses: Mutex<Vec<IpAddr>>,
+    cpu: Mutex<Option<usize>>,
 }
 
 impl Host {
@@ -192,8 +191,8 @@ impl Host {
             namespace,
             _cgroup: cgroup,
             cgroup_procs,
-            addresses: RefCell::default(),
-            cpu: Cell::default(),
+            addresses: Mutex::default(),
+            cpu: Mutex::default(),
         };
         host.ip(&["link", "set", "lo", "up"])?;
         // Packets cross a veth pair through the receiving CPU's backlog of 1,000 packets, and what does not fit is
@@ -213,8 +212,8 @@ impl Host {
             namespace: Arc::clone(&self.namespace),
             cgroup_procs: cgroup.procs(),
             _cgroup: Some(cgroup),
-            addresses: self.addresses.clone(),
-            cpu: self.cpu.clone(),
+            addresses: Mutex::new(self.addresses()),
+            cpu: Mutex::new(*lock(&self.cpu)),
         }
     }
 
@@ -225,8 +224,8 @@ impl Host {
             namespace: Arc::clone(&self.namespace),
             cgroup_procs: Cgroup::root_procs()?,
             _cgroup: None,
-            addresses: self.addresses.clone(),
-            cpu: self.cpu.clone(),
+            addresses: Mutex::new(self.addresses()),
+            cpu: Mutex::new(*lock(&self.cpu)),
         })
     }
 
@@ -241,7 +240,7 @@ impl Host {
         self.ip(&["addr", "add", &format!("{}/24", interface.v4), "dev", device])?;
         self.ip(&["addr", "add", &format!("{}/64", interface.v6), "dev", device, "nodad"])?;
         self.ip(&["link", "set", device, "up"])?;
-        self.addresses.borrow_mut().extend([IpAddr::from(interface.v4), IpAddr::from(interface.v6)]);
+        lock(&self.addresses).extend([IpAddr::from(interface.v4), IpAddr::from(interface.v6)]);
         Ok(interface)
     }
 
@@ -252,13 +251,13 @@ impl Host {
 
     /// All addresses of its links.
     pub fn addresses(&self) -> Vec<IpAddr> {
-        self.addresses.borrow().clone()
+        lock(&self.addresses).clone()
     }
 
     /// Keeps all processes started in this host from now on on one CPU. With both ends of a veth pair on the same CPU
     /// no packet overtakes another; otherwise some do, and TCP retransmits what it takes for lost.
     pub fn pin(&self, cpu: usize) {
-        self.cpu.set(Some(cpu));
+        *lock(&self.cpu) = Some(cpu);
     }
 
     /// A command that will run in this host's namespace and cgroup.
@@ -266,7 +265,7 @@ impl Host {
         let mut command = Command::new(program);
         let (netns, cgroup_procs) =
             (Some(Arc::clone(&self.namespace.handle)), Some(Arc::clone(&self.cgroup_procs)));
-        sys::place(&mut command, Placement { netns, cgroup_procs, cpu: self.cpu.get() });
+        sys::place(&mut command, Placement { netns, cgroup_procs, cpu: *lock(&self.cpu) });
         command
     }
 
@@ -309,4 +308,9 @@ impl Host {
 /// Runs `ip …` outside of all hosts.
 pub(crate) fn ip(arguments: &[&str]) -> Result<String> {
     run(Command::new("ip").args(arguments))
+}
+
+/// A panic in another test leaves nothing half done in here.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -21,6 +21,7 @@ pub(crate) fn sweep() {
         if let Err(error) = cgroup::remove_tree(&path) {
             eprintln!("cannot remove leftover cgroup {}: {error}", path.display());
         }
+        cgroup::remove_empty_above(&path);
     }
 }
 

@@ -232,3 +232,22 @@ fn nothing_stays_behind_even_after_a_panic() -> Result<()> {
     ensure!(left.is_empty(), "left behind: {left:?}");
     Ok(())
 }
+
+#[test]
+fn leftovers_of_dead_processes_are_removed() -> Result<()> {
+    // No process can have this id, 4999999: it is above the kernel's own maximum.
+    let uid = "004c4b3f-0001-4f10-8e6a-f10e6a6e7e57";
+    let mut left = Vec::new();
+    for driver in [Driver::Systemd, Driver::Cgroupfs] {
+        let path = Kubelet { driver, ..Kubelet::default() }.container(uid, &objects::hex(64));
+        let path = Cgroup::root()?.join(path);
+        fs::create_dir_all(&path)?;
+        left.push(path.parent().context("a container is in a pod")?.to_owned());
+    }
+    // The sweep runs at a process's first world only: ask a fresh process for one.
+    let again = ["nothing_stays_behind_even_after_a_panic", "--exact"];
+    run(Command::new(std::env::current_exe()?).args(again))?;
+    left.retain(|path| path.exists());
+    ensure!(left.is_empty(), "left behind: {left:?}");
+    Ok(())
+}
