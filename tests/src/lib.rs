@@ -20,6 +20,7 @@ pub mod netns;
 pub mod nginx;
 pub mod process;
 pub mod stage;
+mod subnet;
 mod sweep;
 pub mod sys;
 pub mod traffic;

@@ -5,7 +5,6 @@ use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 
@@ -13,6 +12,8 @@ use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::cgroup::Cgroup;
 use crate::process::run;
+pub use crate::subnet::Subnet;
+use crate::subnet::next_number;
 use crate::sweep::sweep;
 use crate::sys::{self, Placement};
 
@@ -21,7 +22,6 @@ pub const PREFIX: &str = "fgt-";
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 static SWEEP: Once = Once::new();
-static COUNTER: AtomicU16 = AtomicU16::new(1);
 
 /// A world of hosts. One exists at a time in a process: tests of one file run one after the other.
 #[derive(Debug)]
@@ -76,35 +76,6 @@ impl World {
             run(host.command("ethtool").args(["-K", device, "tso", "off", "gso", "off", "gro", "off"]))?;
         }
         Ok(Link { a: a.join(&device_a, &net, 1)?, b: b.join(&device_b, &net, 2)?, net })
-    }
-}
-
-/// An address range nobody else in this process has.
-#[derive(Debug, Clone)]
-pub struct Subnet {
-    index: u16,
-}
-
-impl Subnet {
-    /// The next free range.
-    pub fn next() -> Self {
-        Subnet { index: COUNTER.fetch_add(1, Ordering::Relaxed) }
-    }
-
-    /// A device name that no other link has.
-    pub fn device(&self, kind: &str, end: u8) -> String {
-        format!("{kind}{}-{end}", self.index)
-    }
-
-    /// The number `host` in the IPv4 range.
-    pub fn v4(&self, host: u8) -> Ipv4Addr {
-        let [high, low] = self.index.to_be_bytes();
-        Ipv4Addr::new(10, 180 ^ high, low, host)
-    }
-
-    /// The number `host` in the IPv6 range.
-    pub fn v6(&self, host: u16) -> Ipv6Addr {
-        Ipv6Addr::new(0xfd00, 0xf10, 0x6a6e, self.index, 0, 0, 0, host)
     }
 }
 
@@ -181,8 +152,7 @@ pub struct Host {
 
 impl Host {
     fn new(name: &str, with_cgroup: bool, maker: Command) -> Result<Self> {
-        let workload =
-            format!("{PREFIX}{}-{}-{name}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
+        let workload = format!("{PREFIX}{}-{}-{name}", std::process::id(), next_number());
         let cgroup = with_cgroup.then(|| Cgroup::new(&format!("{workload}.service"))).transpose()?;
         let cgroup_procs = cgroup.as_ref().map_or_else(Cgroup::root_procs, |cgroup| Ok(cgroup.procs()))?;
         let namespace = Arc::new(Namespace::new(&workload, maker)?);
