@@ -41,6 +41,18 @@ impl Cgroup {
         Ok(Cgroup { path, procs })
     }
 
+    /// Makes a cgroup at a path below the root, and what leads there, which is removed with the last that is in it.
+    pub fn nested(below: &Path) -> Result<Self> {
+        let path = Self::root()?.join(below);
+        // Somebody else may be removing what leads there.
+        let made = (0..100).find_map(|_| fs::create_dir_all(&path).and_then(|()| open(&path)).ok());
+        let procs = match made {
+            Some(procs) => Arc::new(procs),
+            None => open_procs(&path)?,
+        };
+        Ok(Cgroup { path, procs })
+    }
+
     /// Its directory.
     pub fn path(&self) -> &Path {
         &self.path
@@ -53,15 +65,29 @@ impl Cgroup {
 }
 
 fn open_procs(path: &Path) -> Result<Arc<File>> {
-    let procs = path.join("cgroup.procs");
-    let opened = File::options().write(true).open(&procs);
-    Ok(Arc::new(opened.with_context(|| format!("opening {}", procs.display()))?))
+    let opened = open(path).with_context(|| format!("opening cgroup.procs of {}", path.display()))?;
+    Ok(Arc::new(opened))
+}
+
+fn open(path: &Path) -> std::io::Result<File> {
+    File::options().write(true).open(path.join("cgroup.procs"))
 }
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
         if let Err(error) = remove(&self.path) {
             eprintln!("leaving cgroup {} behind: {error}", self.path.display());
+        }
+        remove_empty_above(&self.path);
+    }
+}
+
+/// Removes what led to a pod's or a container's cgroup, as far up as nothing else is in it.
+pub(crate) fn remove_empty_above(path: &Path) {
+    let above = path.ancestors().skip(1);
+    for path in above.take_while(|path| path.to_string_lossy().contains("kubepods")) {
+        if fs::remove_dir(path).is_err() {
+            break;
         }
     }
 }
@@ -79,4 +105,14 @@ pub(crate) fn remove(path: &Path) -> std::io::Result<()> {
         }
     }
     Err(std::io::ErrorKind::ResourceBusy.into())
+}
+
+/// The same with all that is below it.
+pub(crate) fn remove_tree(path: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(path)?.flatten() {
+        if entry.file_type()?.is_dir() {
+            remove_tree(&entry.path())?;
+        }
+    }
+    remove(path)
 }

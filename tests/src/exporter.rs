@@ -64,15 +64,19 @@ pub struct Exporter {
 impl Exporter {
     /// Starts it with `--web.listen-address=127.0.0.1:0` and `flags`, and waits until it is ready.
     pub fn start(flags: &[&str]) -> Result<Self> {
-        let exporter = Self::start_unready(flags)?;
+        Self::start_unready(flags)?.wait_ready()
+    }
+
+    /// Waits until it is ready.
+    pub fn wait_ready(self) -> Result<Self> {
         let deadline = Instant::now() + START;
         loop {
-            match exporter.get("/-/ready", "*/*") {
-                Ok(response) if response.status == 200 => return Ok(exporter),
+            match self.get("/-/ready", "*/*") {
+                Ok(response) if response.status == 200 => return Ok(self),
                 state => ensure!(
                     Instant::now() < deadline,
                     "not ready after {START:?}: {state:?}; its log:\n{}",
-                    exporter.log()
+                    self.log()
                 ),
             }
             thread::sleep(Duration::from_millis(20));
@@ -100,6 +104,11 @@ impl Exporter {
             ensure!(Instant::now() < deadline, "no port in the exporter's log:\n{}", process.log());
             thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     /// Where it listens.

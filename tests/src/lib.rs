@@ -5,6 +5,7 @@
 //! other files of `tests/` hold the exporter against other people's counts: nginx's access log, the kernel's SNMP
 //! counters, `ss`, iperf3, Prometheus. All of it needs root and the packages listed in `PACKAGES`.
 
+pub mod api_server;
 pub mod bench;
 pub mod cgroup;
 pub mod delay;
@@ -13,12 +14,15 @@ pub mod envoy;
 pub mod exporter;
 pub mod faults;
 pub mod kernels;
+pub mod kubernetes;
 pub mod metrics;
 pub mod names;
 pub mod netns;
 pub mod nginx;
 pub mod process;
 pub mod stage;
+mod subnet;
+mod sweep;
 pub mod sys;
 pub mod traffic;
 pub mod truth;

@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Network namespaces, links and addresses, removed when the test ends, however it ends.
 
-use std::cell::{Cell, RefCell};
 use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use crate::cgroup::{self, Cgroup};
+use crate::cgroup::Cgroup;
 use crate::process::run;
+pub use crate::subnet::Subnet;
+use crate::subnet::next_number;
+use crate::sweep::sweep;
 use crate::sys::{self, Placement};
 
 /// All names made by this library begin with this, then the pid of the maker.
@@ -21,7 +22,6 @@ pub const PREFIX: &str = "fgt-";
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 static SWEEP: Once = Once::new();
-static COUNTER: AtomicU16 = AtomicU16::new(1);
 
 /// A world of hosts. One exists at a time in a process: tests of one file run one after the other.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl World {
     /// Waits for its turn, removes what dead test processes left behind, and starts an empty world.
     pub fn new() -> Result<Self> {
         ensure!(sys::is_root(), "the end-to-end tests make network namespaces and cgroups: run them as root");
-        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = lock(&ONE_AT_A_TIME);
         SWEEP.call_once(sweep);
         Ok(World { _turn: turn })
     }
@@ -63,48 +63,19 @@ impl World {
             "add",
             &device_a,
             "netns",
-            &a.namespace,
+            a.namespace(),
             "type",
             "veth",
             "peer",
             "name",
             &device_b,
             "netns",
-            &b.namespace,
+            b.namespace(),
         ])?;
         for (host, device) in [(a, &device_a), (b, &device_b)] {
             run(host.command("ethtool").args(["-K", device, "tso", "off", "gso", "off", "gro", "off"]))?;
         }
         Ok(Link { a: a.join(&device_a, &net, 1)?, b: b.join(&device_b, &net, 2)?, net })
-    }
-}
-
-/// An address range nobody else in this process has.
-#[derive(Debug, Clone)]
-pub struct Subnet {
-    index: u16,
-}
-
-impl Subnet {
-    /// The next free range.
-    pub fn next() -> Self {
-        Subnet { index: COUNTER.fetch_add(1, Ordering::Relaxed) }
-    }
-
-    /// A device name that no other link has.
-    pub fn device(&self, kind: &str, end: u8) -> String {
-        format!("{kind}{}-{end}", self.index)
-    }
-
-    /// The number `host` in the IPv4 range.
-    pub fn v4(&self, host: u8) -> Ipv4Addr {
-        let [high, low] = self.index.to_be_bytes();
-        Ipv4Addr::new(10, 180 ^ high, low, host)
-    }
-
-    /// The number `host` in the IPv6 range.
-    pub fn v6(&self, host: u16) -> Ipv6Addr {
-        Ipv6Addr::new(0xfd00, 0xf10, 0x6a6e, self.index, 0, 0, 0, host)
     }
 }
 
@@ -142,38 +113,56 @@ impl Interface {
     }
 }
 
+/// A network namespace, removed when the last host in it is.
+#[derive(Debug)]
+struct Namespace {
+    name: String,
+    handle: Arc<File>,
+}
+
+impl Namespace {
+    fn new(name: &str, mut maker: Command) -> Result<Self> {
+        run(maker.args(["netns", "add", name]))?;
+        let path = Path::new("/run/netns").join(name);
+        let handle = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+        Ok(Namespace { name: name.to_owned(), handle: Arc::new(handle) })
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        if let Err(error) = ip(&["netns", "del", &self.name]) {
+            eprintln!("leaving namespace {} behind: {error:#}", self.name);
+        }
+    }
+}
+
 /// A host: a network namespace and, mostly, a cgroup named like a systemd service.
 #[derive(Debug)]
 pub struct Host {
     /// The workload its processes are: the cgroup's name without `.service`.
     pub workload: String,
-    namespace: String,
-    handle: Arc<File>,
+    namespace: Arc<Namespace>,
     /// Removed with the host; none for hosts whose processes are in the root cgroup.
     _cgroup: Option<Cgroup>,
     cgroup_procs: Arc<File>,
-    addresses: RefCell<Vec<IpAddr>>,
-    cpu: Cell<Option<usize>>,
+    addresses: Mutex<Vec<IpAddr>>,
+    cpu: Mutex<Option<usize>>,
 }
 
 impl Host {
-    fn new(name: &str, with_cgroup: bool, mut maker: Command) -> Result<Self> {
-        let workload =
-            format!("{PREFIX}{}-{}-{name}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
+    fn new(name: &str, with_cgroup: bool, maker: Command) -> Result<Self> {
+        let workload = format!("{PREFIX}{}-{}-{name}", std::process::id(), next_number());
         let cgroup = with_cgroup.then(|| Cgroup::new(&format!("{workload}.service"))).transpose()?;
         let cgroup_procs = cgroup.as_ref().map_or_else(Cgroup::root_procs, |cgroup| Ok(cgroup.procs()))?;
-        run(maker.args(["netns", "add", &workload]))?;
-        let namespace = workload.clone();
-        let path = Path::new("/run/netns").join(&namespace);
-        let handle = Arc::new(File::open(&path).with_context(|| format!("opening {}", path.display()))?);
+        let namespace = Arc::new(Namespace::new(&workload, maker)?);
         let host = Host {
             workload,
             namespace,
-            handle,
             _cgroup: cgroup,
             cgroup_procs,
-            addresses: RefCell::default(),
-            cpu: Cell::default(),
+            addresses: Mutex::default(),
+            cpu: Mutex::default(),
         };
         host.ip(&["link", "set", "lo", "up"])?;
         // Packets cross a veth pair through the receiving CPU's backlog of 1,000 packets, and what does not fit is
@@ -186,13 +175,42 @@ impl Host {
         Ok(host)
     }
 
+    /// Another host in the same network namespace, with a cgroup of its own: a container beside others in its pod.
+    pub fn beside(&self, workload: &str, cgroup: Cgroup) -> Self {
+        Host {
+            workload: workload.to_owned(),
+            namespace: Arc::clone(&self.namespace),
+            cgroup_procs: cgroup.procs(),
+            _cgroup: Some(cgroup),
+            addresses: Mutex::new(self.addresses()),
+            cpu: Mutex::new(*lock(&self.cpu)),
+        }
+    }
+
+    /// The same with processes in the root cgroup: who enters the namespace from outside.
+    pub fn visitor(&self) -> Result<Self> {
+        Ok(Host {
+            workload: self.workload.clone(),
+            namespace: Arc::clone(&self.namespace),
+            cgroup_procs: Cgroup::root_procs()?,
+            _cgroup: None,
+            addresses: Mutex::new(self.addresses()),
+            cpu: Mutex::new(*lock(&self.cpu)),
+        })
+    }
+
+    /// The name of its network namespace, as `ip netns` knows it.
+    pub fn namespace(&self) -> &str {
+        &self.namespace.name
+    }
+
     fn join(&self, device: &str, net: &Subnet, number: u8) -> Result<Interface> {
         let interface =
             Interface { device: device.to_owned(), v4: net.v4(number), v6: net.v6(number.into()) };
         self.ip(&["addr", "add", &format!("{}/24", interface.v4), "dev", device])?;
         self.ip(&["addr", "add", &format!("{}/64", interface.v6), "dev", device, "nodad"])?;
         self.ip(&["link", "set", device, "up"])?;
-        self.addresses.borrow_mut().extend([IpAddr::from(interface.v4), IpAddr::from(interface.v6)]);
+        lock(&self.addresses).extend([IpAddr::from(interface.v4), IpAddr::from(interface.v6)]);
         Ok(interface)
     }
 
@@ -203,37 +221,38 @@ impl Host {
 
     /// All addresses of its links.
     pub fn addresses(&self) -> Vec<IpAddr> {
-        self.addresses.borrow().clone()
+        lock(&self.addresses).clone()
     }
 
     /// Keeps all processes started in this host from now on on one CPU. With both ends of a veth pair on the same CPU
     /// no packet overtakes another; otherwise some do, and TCP retransmits what it takes for lost.
     pub fn pin(&self, cpu: usize) {
-        self.cpu.set(Some(cpu));
+        *lock(&self.cpu) = Some(cpu);
     }
 
     /// A command that will run in this host's namespace and cgroup.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
-        let (netns, cgroup_procs) = (Some(Arc::clone(&self.handle)), Some(Arc::clone(&self.cgroup_procs)));
-        sys::place(&mut command, Placement { netns, cgroup_procs, cpu: self.cpu.get() });
+        let (netns, cgroup_procs) =
+            (Some(Arc::clone(&self.namespace.handle)), Some(Arc::clone(&self.cgroup_procs)));
+        sys::place(&mut command, Placement { netns, cgroup_procs, cpu: *lock(&self.cpu) });
         command
     }
 
     /// Runs `ip -n <this namespace> …`.
     pub fn ip(&self, arguments: &[&str]) -> Result<String> {
-        run(Command::new("ip").args(["-n", &self.namespace]).args(arguments))
+        run(Command::new("ip").args(["-n", self.namespace()]).args(arguments))
     }
 
     /// Runs `work` on a thread inside this host's namespace.
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-        let handle = &self.handle;
+        let handle = &self.namespace.handle;
         thread::scope(|scope| {
             let thread = scope.spawn(move || {
                 sys::enter_netns(handle).context("entering the namespace")?;
                 work()
             });
-            thread.join().map_err(|_| anyhow!("a thread inside {} panicked", self.namespace))?
+            thread.join().map_err(|_| anyhow!("a thread inside {} panicked", self.namespace()))?
         })
     }
 
@@ -256,43 +275,12 @@ impl Host {
     }
 }
 
-impl Drop for Host {
-    fn drop(&mut self) {
-        if let Err(error) = ip(&["netns", "del", &self.namespace]) {
-            eprintln!("leaving namespace {} behind: {error:#}", self.namespace);
-        }
-    }
-}
-
-fn ip(arguments: &[&str]) -> Result<String> {
+/// Runs `ip …` outside of all hosts.
+pub(crate) fn ip(arguments: &[&str]) -> Result<String> {
     run(Command::new("ip").args(arguments))
 }
 
-/// Removes namespaces and cgroups whose maker is dead.
-fn sweep() {
-    let leftovers = |directory: &Path| -> Vec<String> {
-        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-        entries
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .filter(|name| is_leftover(name))
-            .collect()
-    };
-    for namespace in leftovers(Path::new("/run/netns")) {
-        if let Err(error) = ip(&["netns", "del", &namespace]) {
-            eprintln!("cannot remove leftover namespace {namespace}: {error:#}");
-        }
-    }
-    if let Ok(root) = Cgroup::root() {
-        for name in leftovers(&root) {
-            if let Err(error) = cgroup::remove(&root.join(&name)) {
-                eprintln!("cannot remove leftover cgroup {name}: {error}");
-            }
-        }
-    }
-}
-
-fn is_leftover(name: &str) -> bool {
-    let pid =
-        name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()).and_then(|pid| pid.parse().ok());
-    pid.is_some_and(|pid: u32| !Path::new("/proc").join(pid.to_string()).exists())
+/// A panic in another test leaves nothing half done in here.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
