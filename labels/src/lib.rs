@@ -45,6 +45,7 @@ mod status;
 
 pub use cgroup::{Controller, Layout, Mode, cgroup_layout};
 pub use identity::{Identity, Kind, MAX_LABEL_BYTES};
+pub use kubernetes::{ConnectError, Connection, Sinks, Watches, connection, probe};
 pub use names_file::{Fault, MAX_BYTES as MAX_NAMES_FILE_BYTES, NamesFileError, check_names_file};
 pub use owner::{Owner, Process, ProcessHierarchy};
 pub use resolver::{Config, Error, Resolver};

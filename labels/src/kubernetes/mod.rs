@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Names from the Kubernetes API.
 
-#[allow(dead_code, reason = "nothing feeds it yet")]
+mod api;
+#[allow(dead_code, reason = "nothing takes it yet")]
 mod objects;
+
+pub use api::{ConnectError, Connection, Sinks, Watches, connection, probe};
