@@ -63,7 +63,7 @@ pub fn start(flags: &Flags, connection: Connection) -> anyhow::Result<Kubernetes
     };
     let proxies = flags.kubernetes.proxy_containers.0.clone();
     let cluster = Arc::new(Cluster::new(&node, scope, proxies));
-    let watches = kubernetes::start(connection, node, scope, Arc::clone(&cluster), || {
+    let watches = kubernetes::watch(connection, &cluster, || {
         if let Err(error) = privileges::confine(CAPABILITIES) {
             tracing::warn!(%error, "the kubernetes thread cannot give up privileges");
         }

@@ -36,7 +36,7 @@ mod conntrack;
 mod container_names;
 mod file;
 mod identity;
-mod kubernetes;
+pub mod kubernetes;
 mod local;
 mod names_file;
 mod owner;
