@@ -22,6 +22,7 @@ const PACKAGE_OF: &[(&str, &str)] = &[
     ("nginx", "nginx-light"),
     ("prometheus", "prometheus"),
     ("promtool", "prometheus"),
+    ("setpriv", "util-linux"),
     ("systemd-socket-activate", "systemd"),
 ];
 
