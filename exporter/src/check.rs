@@ -2,6 +2,7 @@
 //! `flowgauge check`: what this kernel and these privileges allow, and how to mend the rest.
 
 mod host;
+mod kubernetes;
 
 use std::fmt;
 
@@ -97,6 +98,7 @@ pub fn run(flags: &Flags) -> Report {
             Err(reason) => Item::fail("names file", reason, "mend the file; --labels.names-file names it"),
         });
     }
+    items.extend(kubernetes::items(flags));
     items.extend(flags.listen_addresses.iter().map(listen));
     if flags.collector_tcp() {
         items.extend(app::COLLECTOR_CHECKS.iter().map(|(name, check)| collector(name, check(flags))));

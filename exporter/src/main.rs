@@ -61,7 +61,7 @@ fn main() -> ExitCode {
             print(&report.to_string());
             if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
-        None => match names_file_mistake(&flags) {
+        None => match names_file_mistake(&flags).or_else(|| kubeconfig_mistake(&flags)) {
             Some(line) => mistake(&line),
             None => start(&flags, &hangup),
         },
@@ -83,6 +83,13 @@ fn failure(line: &str, code: ExitCode) -> ExitCode {
 fn names_file_mistake(flags: &Flags) -> Option<String> {
     let reason = app::check_names_file(flags.names_file()?).err()?;
     Some(format!("flowgauge: --labels.names-file: {}", check::one_line(&reason)))
+}
+
+/// What is wrong with the kubeconfig that a flag names. One that the environment names is a source of names that fails.
+fn kubeconfig_mistake(flags: &Flags) -> Option<String> {
+    flags.kubernetes.kubeconfig.as_ref()?;
+    let reason = kubernetes::connection(flags).err()?;
+    Some(format!("flowgauge: --labels.kubernetes.kubeconfig: {}", check::one_line(&format!("{reason:#}"))))
 }
 
 fn start(flags: &Flags, hangup: &AtomicBool) -> ExitCode {

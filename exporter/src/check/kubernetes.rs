@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Whether the cluster tells what its names are made of.
+
+use std::time::Duration;
+
+use flowgauge_labels::Conntrack;
+use flowgauge_probes::tcp;
+
+use super::Item;
+use crate::flags::{ConntrackMode, Flags, KubernetesMode};
+use crate::kubernetes;
+
+const ROLE: &str = "grant get, list and watch of pods, services, nodes and endpointslices.discovery.k8s.io, as in \
+                    contrib/kubernetes/flowgauge.yaml; without it only these names are missing";
+const WITHOUT: &str = "run in a pod with a service account, or mend the kubeconfig; --labels.kubernetes=off runs the exporter without names \
+                       from a cluster";
+/// Long enough for a first answer.
+const LISTING: Duration = Duration::from_millis(500);
+
+/// The API and each request that the watches make; and the host's address translation, which tells where connections to
+/// Services go.
+pub fn items(flags: &Flags) -> Vec<Item> {
+    let required = flags.kubernetes.mode == KubernetesMode::Required;
+    let wrong = if required { Item::fail } else { Item::warn };
+    let connection = match kubernetes::connection(flags) {
+        Ok(Some(connection)) => connection,
+        Ok(None) if flags.kubernetes.mode == KubernetesMode::Off => {
+            return vec![Item::ok("kubernetes", "switched off by --labels.kubernetes=off")];
+        }
+        Ok(None) => {
+            return vec![Item::ok("kubernetes", "not in a cluster: no service account, no kubeconfig")];
+        }
+        // Nothing is started with a kubeconfig that a flag names and that cannot be used.
+        Err(error) if flags.kubernetes.kubeconfig.is_some() => {
+            return vec![Item::fail("kubernetes", format!("{error:#}"), WITHOUT)];
+        }
+        Err(error) => return vec![wrong("kubernetes", format!("{error:#}"), WITHOUT.to_owned())],
+    };
+    let node = match kubernetes::node(flags) {
+        Ok(node) => node,
+        Err(error) => return vec![wrong("kubernetes", error.to_string(), "set NODE_NAME".to_owned())],
+    };
+    let findings = flowgauge_labels::kubernetes::probe(connection, &node);
+    let items = findings.into_iter().map(|(what, finding)| {
+        let name = format!("kubernetes {what}");
+        match finding {
+            Ok(finding) => Item::ok(&name, finding),
+            Err(reason) => wrong(&name, reason, ROLE.to_owned()),
+        }
+    });
+    items.chain(conntrack(flags)).collect()
+}
+
+fn conntrack(flags: &Flags) -> Option<Item> {
+    (flags.kubernetes.conntrack == ConntrackMode::Auto).then(|| {
+        let conntrack = Conntrack::open(&flags.paths.procfs, tcp::digest);
+        conntrack.settle(LISTING);
+        let status = conntrack.status();
+        if status.up {
+            return Item::ok("conntrack", status.detail);
+        }
+        let remedy = "run in the host's network namespace with CAP_NET_ADMIN; without it connections to a Service have no \
+                      backend";
+        Item::warn("conntrack", status.detail, remedy)
+    })
+}
