@@ -33,7 +33,7 @@ fn pod(number: u32, age: u32) -> Pod {
         name: format!("deployment-{deployment}-7d4b9c6f5-{:05x}", number + age),
         workload: format!("deployment-{deployment}"),
         node: format!("node-{}", number % NODES),
-        ips: vec![pod_addr(number), addr(0x6400_0000, number)],
+        ips: vec![pod_addr(number)],
         ..Pod::default()
     }
 }

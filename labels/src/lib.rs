@@ -20,13 +20,17 @@
 //!
 //! `process` is the process name wherever it is known, `node` the host name. `kind` is always [`Kind::Host`].
 //!
+//! With a [`Cluster`], a container or network namespace of one of its pods is that pod: `kind` [`Kind::Pod`], workload the
+//! pod's controller, `node` the name of the node in the API.
+//!
 //! # Remote ends
-//! The operator's names file first (format: `docs/names-file.md`), then the addresses of this host itself (workload: the
-//! host name), else `external` for public addresses and `unknown` for all others, by the IANA registries of special
+//! The operator's names file first (format: `docs/names-file.md`), then pods, Services and nodes of the [`Cluster`], then
+//! the addresses of this host itself (workload: the host name), else `external` for public addresses and `unknown` for all others, by the IANA registries of special
 //! purpose addresses.
 //!
 //! # Freshness
-//! [`Resolver::refresh`] looks for changes; [`Resolver::generation`] grows when an earlier answer may be another now.
+//! [`Resolver::refresh`] looks for changes; [`Resolver::generation`] grows when an earlier answer may be another now, and
+//! [`Resolver::is_stale`] tells which. An address that goes from one pod to another does so at [`Resolver::settle`].
 //! What cannot be read is no error: [`Resolver::sources`] tells, and names known before stay.
 
 mod addresses;

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::services::{Name, Services};
+use super::services::Name;
 use super::text::Texts;
 use crate::Map;
 use crate::kubernetes::objects;
@@ -60,13 +60,28 @@ impl SliceRecord {
         (self.namespace.clone(), self.name.clone())
     }
 
-    fn service_key(&self) -> Name {
+    pub fn service_key(&self) -> Name {
         (self.namespace.clone(), self.service.clone())
     }
 
     fn endpoint(&self, addr: &IpAddr) -> Option<&EndpointRecord> {
         let at = self.endpoints.binary_search_by(|endpoint| endpoint.addr.cmp(addr)).ok()?;
         self.endpoints.get(at)
+    }
+}
+
+/// A slice in its place.
+#[derive(Debug)]
+struct Entry {
+    slice: Arc<SliceRecord>,
+    /// Its service has an address of its own inside the cluster.
+    has_cluster_ip: bool,
+}
+
+impl Entry {
+    /// Where several services select an address, the first in this order counts.
+    fn order(&self) -> (bool, &str, &str) {
+        (!self.has_cluster_ip, &self.slice.namespace, &self.slice.service)
     }
 }
 
@@ -80,7 +95,7 @@ pub(crate) struct Change<'a> {
 /// All EndpointSlices. They are told apart by numbers, which are given out again.
 #[derive(Default, Debug)]
 pub(crate) struct Endpoints {
-    slices: Vec<Option<Arc<SliceRecord>>>,
+    slices: Vec<Option<Entry>>,
     free: Vec<u32>,
     by_name: Map<Name, u32>,
     by_addr: Map<IpAddr, Vec<u32>>,
@@ -97,20 +112,24 @@ impl Endpoints {
     }
 
     pub fn known(&self, name: &Name) -> Option<&Arc<SliceRecord>> {
-        self.slice(*self.by_name.get(name)?)
+        self.entry(*self.by_name.get(name)?).map(|entry| &entry.slice)
     }
 
-    fn slice(&self, number: u32) -> Option<&Arc<SliceRecord>> {
+    fn entry(&self, number: u32) -> Option<&Entry> {
         self.slices.get(number as usize)?.as_ref()
     }
 
-    /// Every slice with this address.
-    pub fn at(&self, addr: &IpAddr) -> impl Iterator<Item = (&SliceRecord, &EndpointRecord)> {
+    fn entries_at(&self, addr: &IpAddr) -> impl Iterator<Item = (&Entry, &EndpointRecord)> {
         let numbers = self.by_addr.get(addr).map_or(&[][..], Vec::as_slice);
         numbers.iter().filter_map(|number| {
-            let slice = self.slice(*number)?;
-            Some((&**slice, slice.endpoint(addr)?))
+            let entry = self.entry(*number)?;
+            Some((entry, entry.slice.endpoint(addr)?))
         })
+    }
+
+    /// The zone that the slices give an address.
+    pub fn zone(&self, addr: &IpAddr) -> Option<&Arc<str>> {
+        self.entries_at(addr).map(|(_, endpoint)| &endpoint.zone).find(|zone| !zone.is_empty())
     }
 
     /// The slice whose service selects this address on this port, and the endpoint in it. Of several services, one
@@ -119,39 +138,38 @@ impl Endpoints {
         &self,
         addr: &IpAddr,
         port: u16,
-        services: &Services,
-        mut wanted: impl FnMut(&EndpointRecord) -> bool,
+        wanted: impl Fn(&EndpointRecord) -> bool,
     ) -> Option<(&SliceRecord, &EndpointRecord)> {
-        let here = |found: &(&SliceRecord, &EndpointRecord)| {
-            !found.0.service.is_empty() && found.0.ports.contains(&port) && wanted(found.1)
+        let here = |(entry, endpoint): &(&Entry, &EndpointRecord)| {
+            !entry.slice.service.is_empty() && entry.slice.ports.contains(&port) && wanted(endpoint)
         };
-        let mut found = self.at(addr).filter(here);
-        let first = found.next()?;
-        let order = |slice: &SliceRecord| {
-            let key = slice.service_key();
-            (!services.has_cluster_ip(&key), key)
-        };
-        let Some(second) = found.next() else { return Some(first) };
-        [first, second].into_iter().chain(found).min_by_key(|(slice, _)| order(slice))
+        let all = self.entries_at(addr).filter(here);
+        let (entry, endpoint) = all.reduce(|a, b| if b.0.order() < a.0.order() { b } else { a })?;
+        Some((&entry.slice, endpoint))
     }
 
-    /// Addresses of a service that others select, too.
-    pub fn shared(&self, service: &Name) -> impl Iterator<Item = IpAddr> {
-        let numbers = self.by_service.get(service).map_or(&[][..], Vec::as_slice);
-        let slices = numbers.iter().filter_map(|number| self.slice(*number));
-        let addresses = slices.flat_map(|slice| slice.endpoints.iter().map(|endpoint| endpoint.addr));
-        addresses.filter(|addr| self.by_addr.get(addr).is_some_and(|here| here.len() > 1))
+    /// A service has got or lost its cluster address: tells each of its addresses that other slices have, too.
+    pub fn rank(&mut self, service: &Name, has_cluster_ip: bool, mut changed: impl FnMut(IpAddr)) {
+        for number in self.by_service.get(service).into_iter().flatten() {
+            let Some(Some(entry)) = self.slices.get_mut(*number as usize) else { continue };
+            entry.has_cluster_ip = has_cluster_ip;
+            let addresses = entry.slice.endpoints.iter().map(|endpoint| endpoint.addr);
+            let shared = |addr: &IpAddr| self.by_addr.get(addr).is_some_and(|here| here.len() > 1);
+            addresses.filter(shared).for_each(&mut changed);
+        }
     }
 
     /// Takes a slice as it is now, and tells its number and each address that it says something else of than before.
     pub fn apply(
         &mut self,
         record: &Arc<SliceRecord>,
+        has_cluster_ip: bool,
         mut changed: impl FnMut(u32, &SliceRecord, Change<'_>),
     ) {
         let number = self.number(record.key());
         let Some(place) = self.slices.get_mut(number as usize) else { return };
-        let earlier = place.replace(record.clone());
+        let entry = Entry { slice: record.clone(), has_cluster_ip };
+        let earlier = place.replace(entry).map(|entry| entry.slice);
         if earlier.as_ref() == Some(record) {
             return;
         }
@@ -196,7 +214,8 @@ impl Endpoints {
     /// As [`Self::apply`], when the slice has gone.
     pub fn remove(&mut self, name: &Name, mut changed: impl FnMut(u32, &SliceRecord, Change<'_>)) {
         let Some(number) = self.by_name.remove(name) else { return };
-        let Some(gone) = self.slices.get_mut(number as usize).and_then(Option::take) else { return };
+        let taken = self.slices.get_mut(number as usize).and_then(Option::take);
+        let Some(Entry { slice: gone, .. }) = taken else { return };
         take_out(&mut self.by_service, gone.service_key(), number);
         for endpoint in &gone.endpoints {
             take_out(&mut self.by_addr, endpoint.addr, number);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::record::{PodRecord, Uid};
+use super::record::PodRecord;
 use super::touched::Touched;
 use crate::Map;
 
@@ -25,7 +25,7 @@ const MAX_DEPARTED: usize = 8192;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Claimant {
     /// The pod itself, which is in the API.
-    Pod(Uid),
+    Pod,
     /// The EndpointSlice with this number.
     Slice(u32),
 }
@@ -37,23 +37,28 @@ struct Claim {
     since: u64,
 }
 
-#[derive(Debug)]
+impl Claim {
+    fn is_of(&self, by: Claimant, pod: &PodRecord) -> bool {
+        self.by == by && (by != Claimant::Pod || self.pod.uid == pod.uid)
+    }
+}
+
+#[derive(Default, Debug)]
 struct Holder {
     /// Who is answered.
     shown: Option<Arc<PodRecord>>,
-    /// Who will be once what was counted so far has been reported; None inside means nobody.
-    staged: Option<Option<Arc<PodRecord>>>,
     claims: Vec<Claim>,
+    /// Nobody claims the address since the departure of this number; 0 if somebody does.
+    departed: u64,
     asked: AtomicBool,
-    /// Nobody claims the address since the departure of this number.
-    departed: Option<u64>,
 }
 
 /// The addresses of pods with a network of their own.
 #[derive(Default, Debug)]
 pub(crate) struct Holders {
     by_addr: Map<IpAddr, Holder>,
-    staged: Vec<IpAddr>,
+    /// Who will be answered once what was counted so far has been reported; None is nobody.
+    staged: Map<IpAddr, Option<Arc<PodRecord>>>,
     /// When they end, the address, and the number of the departure.
     departed: VecDeque<(Instant, IpAddr, u64)>,
     departures: u64,
@@ -82,17 +87,17 @@ impl Holders {
 
     /// `pod` holds the address, says `by`.
     pub fn hold(&mut self, addr: IpAddr, by: Claimant, pod: &Arc<PodRecord>, touched: &mut Touched) {
-        let holder = self.by_addr.entry(addr).or_insert_with(Holder::empty);
+        let holder = self.by_addr.entry(addr).or_default();
         if pod.derived {
             // The pod that is in the API tells more.
             if holder.claims.iter().any(|claim| !claim.pod.derived && claim.pod.is_same_pod(pod)) {
-                holder.claims.retain(|claim| claim.by != by);
+                holder.claims.retain(|claim| !claim.is_of(by, pod));
                 return self.choose(addr, touched);
             }
         } else {
             holder.claims.retain(|claim| !(claim.pod.derived && claim.pod.is_same_pod(pod)));
         }
-        match holder.claims.iter_mut().find(|claim| claim.by == by) {
+        match holder.claims.iter_mut().find(|claim| claim.is_of(by, pod)) {
             Some(claim) => {
                 if !claim.pod.is_same_pod(pod) {
                     self.claims += 1;
@@ -109,11 +114,20 @@ impl Holders {
         self.choose(addr, touched);
     }
 
-    /// It does not hold it any more.
-    pub fn release(&mut self, addr: IpAddr, by: Claimant, touched: &mut Touched) {
+    /// A pod does not hold it any more.
+    pub fn release(&mut self, addr: IpAddr, pod: &PodRecord, touched: &mut Touched) {
+        self.release_if(addr, |claim| claim.is_of(Claimant::Pod, pod), touched);
+    }
+
+    /// The EndpointSlice of this number does not say any more that anybody holds it.
+    pub fn release_slice(&mut self, addr: IpAddr, number: u32, touched: &mut Touched) {
+        self.release_if(addr, |claim| claim.by == Claimant::Slice(number), touched);
+    }
+
+    fn release_if(&mut self, addr: IpAddr, gone: impl Fn(&Claim) -> bool, touched: &mut Touched) {
         let Some(holder) = self.by_addr.get_mut(&addr) else { return };
         let before = holder.claims.len();
-        holder.claims.retain(|claim| claim.by != by);
+        holder.claims.retain(|claim| !gone(claim));
         if holder.claims.len() != before {
             self.choose(addr, touched);
         }
@@ -121,7 +135,7 @@ impl Holders {
 
     /// `pod` held the address and has gone: it names it if nobody else does.
     pub fn remember(&mut self, addr: IpAddr, pod: &Arc<PodRecord>, touched: &mut Touched) {
-        let holder = self.by_addr.entry(addr).or_insert_with(Holder::empty);
+        let holder = self.by_addr.entry(addr).or_default();
         if holder.shown.is_none() && holder.claims.is_empty() {
             holder.shown = Some(pod.clone());
             touched.address(addr);
@@ -134,7 +148,7 @@ impl Holders {
         if let Some(holder) = self.by_addr.get_mut(&addr)
             && holder.claims.is_empty()
         {
-            holder.departed = None;
+            holder.departed = 0;
             self.change(addr, None, touched);
         }
     }
@@ -155,12 +169,12 @@ impl Holders {
         let best = holder.claims.iter().max_by_key(|claim| (trusted(claim), claim.since));
         match best.map(|claim| claim.pod.clone()) {
             Some(pod) => {
-                holder.departed = None;
+                holder.departed = 0;
                 self.change(addr, Some(pod), touched);
             }
-            None if holder.departed.is_none() => {
+            None if holder.departed == 0 => {
                 self.departures += 1;
-                holder.departed = Some(self.departures);
+                holder.departed = self.departures;
                 self.departed.push_back((Instant::now() + DEPARTED_FOR, addr, self.departures));
             }
             None => {}
@@ -180,22 +194,17 @@ impl Holders {
                 (Some(old), Some(new)) => old.is_named_alike(new),
                 _ => true,
             };
-            holder.staged = None;
-            holder.shown = pod;
             if !alike {
                 touched.address(addr);
             }
         } else if holder.shown.is_some() && *holder.asked.get_mut() {
-            if holder.staged.is_none() {
-                self.staged.push(addr);
-            }
-            holder.staged = Some(pod);
+            self.staged.insert(addr, pod);
             return;
         } else {
-            holder.shown = pod;
-            holder.staged = None;
             touched.address(addr);
         }
+        holder.shown = pod;
+        self.staged.remove(&addr);
         self.drop_if_empty(addr);
     }
 
@@ -212,14 +221,18 @@ impl Holders {
 
     /// Lets the new holders take over.
     pub fn settle(&mut self, touched: &mut Touched) {
-        for addr in std::mem::take(&mut self.staged) {
+        for (addr, pod) in std::mem::take(&mut self.staged) {
             let Some(holder) = self.by_addr.get_mut(&addr) else { continue };
-            let Some(pod) = holder.staged.take() else { continue };
             holder.shown = pod;
             holder.asked = AtomicBool::new(false);
             touched.address(addr);
             self.drop_if_empty(addr);
         }
+    }
+
+    /// So many more are about to come.
+    pub fn reserve(&mut self, addresses: usize) {
+        self.by_addr.reserve(addresses);
     }
 
     /// Forgets those who have gone long ago, and the first to go of too many.
@@ -229,7 +242,7 @@ impl Holders {
                 break;
             }
             self.departed.pop_front();
-            if self.by_addr.get(&addr).is_some_and(|holder| holder.departed == Some(number)) {
+            if self.by_addr.get(&addr).is_some_and(|holder| holder.departed == number) {
                 self.give_away(addr, touched);
             }
         }
@@ -239,17 +252,5 @@ impl Holders {
     #[cfg(test)]
     pub fn len(&self) -> usize {
         self.by_addr.len()
-    }
-}
-
-impl Holder {
-    fn empty() -> Holder {
-        Holder {
-            shown: None,
-            staged: None,
-            claims: Vec::new(),
-            asked: AtomicBool::new(false),
-            departed: None,
-        }
     }
 }

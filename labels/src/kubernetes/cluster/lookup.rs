@@ -92,7 +92,7 @@ impl State {
     }
 
     fn service_of_any(&self, addresses: &[IpAddr], port: u16) -> Option<Arc<str>> {
-        let selecting = |addr| self.endpoints.selecting(addr, port, &self.services, |_| true);
+        let selecting = |addr| self.endpoints.selecting(addr, port, |_| true);
         addresses.iter().find_map(selecting).map(|(slice, _)| slice.service.clone())
     }
 
@@ -114,11 +114,11 @@ impl State {
     fn pod_at(&self, pod: &PodRecord, addr: IpAddr, port: Option<u16>) -> Identity {
         let mut identity = self.pod_identity(pod);
         if identity.zone.is_empty()
-            && let Some((_, endpoint)) = self.endpoints.at(&addr).find(|(_, e)| !e.zone.is_empty())
+            && let Some(zone) = self.endpoints.zone(&addr)
         {
-            identity.zone = endpoint.zone.clone();
+            identity.zone = zone.clone();
         }
-        let selecting = |port| self.endpoints.selecting(&addr, port, &self.services, |_| true);
+        let selecting = |port| self.endpoints.selecting(&addr, port, |_| true);
         if let Some((slice, _)) = port.and_then(selecting) {
             identity.service = slice.service.clone();
         }
@@ -146,7 +146,7 @@ impl State {
         let addresses = || std::iter::once(&addr).chain(elsewhere.clone());
         let pods = || addresses().flat_map(|addr| self.pods.on_host(addr));
         let refers = |endpoint: &EndpointRecord| endpoint.pod.is_some();
-        if let Some((slice, endpoint)) = self.endpoints.selecting(&addr, port, &self.services, refers) {
+        if let Some((slice, endpoint)) = self.endpoints.selecting(&addr, port, refers) {
             let referred = |pod: &&Arc<PodRecord>| {
                 endpoint.pod.as_ref() == Some(&pod.name) && slice.namespace == pod.namespace
             };
@@ -191,7 +191,7 @@ impl State {
         node: Option<&Arc<NodeRecord>>,
     ) -> Option<Identity> {
         let wanted = |endpoint: &EndpointRecord| endpoint.pod.is_none();
-        let (slice, endpoint) = self.endpoints.selecting(&addr, port, &self.services, wanted)?;
+        let (slice, endpoint) = self.endpoints.selecting(&addr, port, wanted)?;
         let kind = if is_public(addr) && node.is_none() { Kind::External } else { Kind::Host };
         let name = (slice.namespace.clone(), slice.service.clone());
         let mut identity = self.service_identity(kind, name, true);

@@ -42,6 +42,9 @@ pub(crate) use record::Uid;
 use state::State;
 use watches::{Source, WatchState};
 
+/// An update that changes more than this is a list: it is cheaper to ask for everything again.
+const MARKED_ONE_BY_ONE: usize = 2048;
+
 /// Which pods are watched.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum PodScope {
@@ -247,7 +250,7 @@ impl Cluster {
         if touched.services {
             self.service_version.fetch_add(1, Ordering::AcqRel);
         }
-        if touched.everything {
+        if touched.everything || touched.subjects.len() > MARKED_ONE_BY_ONE {
             self.changes.mark_all();
         } else {
             self.changes.mark(touched.subjects);

@@ -68,6 +68,11 @@ impl Pods {
         self.known.values().filter(|known| known.seen & watch as u8 != 0).count()
     }
 
+    /// How many there are in all.
+    pub fn total(&self) -> usize {
+        self.known.len()
+    }
+
     /// The pod with this uid or configuration hash, also if it has gone of late.
     pub fn by_uid(&self, uid: Uid) -> Option<&Arc<PodRecord>> {
         let known = || self.known.get(&uid).or_else(|| self.known.get(self.aliases.get(&uid)?));
@@ -154,6 +159,11 @@ impl Pods {
         }
     }
 
+    /// So many more are about to come.
+    pub fn reserve(&mut self, pods: usize) {
+        self.known.reserve(pods);
+    }
+
     /// Whoever a complete list does not have is gone.
     pub fn retain(&mut self, watch: Watch, listed: &Set<Uid>, holders: &mut Holders, touched: &mut Touched) {
         let missing = |(uid, known): (&Uid, &Known)| {
@@ -188,7 +198,7 @@ impl Pods {
                 touched.address(*addr);
                 holders.give_away(*addr, touched);
             } else {
-                holders.hold(*addr, Claimant::Pod(pod.uid), pod, touched);
+                holders.hold(*addr, Claimant::Pod, pod, touched);
             }
         }
     }
@@ -197,7 +207,7 @@ impl Pods {
     fn move_out(&mut self, pod: &PodRecord, stays: &[IpAddr], holders: &mut Holders, touched: &mut Touched) {
         for addr in pod.ips.iter().filter(|addr| !stays.contains(addr)) {
             if !pod.host_network {
-                holders.release(*addr, Claimant::Pod(pod.uid), touched);
+                holders.release(*addr, pod, touched);
             } else if let Some(here) = self.on_host.get_mut(addr) {
                 here.retain(|other| other.uid != pod.uid);
                 if here.is_empty() {

@@ -56,6 +56,9 @@ impl State {
         let listed: Set<Uid> = list.iter().map(|pod| pod.uid).collect();
         // First who has gone: their addresses may be others' in the same list.
         self.pods.retain(watch, &listed, &mut self.holders, &mut self.touched);
+        let more = list.len().saturating_sub(self.pods.total());
+        self.pods.reserve(more);
+        self.holders.reserve(more);
         list.into_iter().for_each(|pod| self.apply_pod(watch, pod));
     }
 
@@ -64,14 +67,15 @@ impl State {
         for addr in service.cluster_ips.iter().chain(&service.external_ips) {
             self.holders.give_away(*addr, &mut self.touched);
         }
+        let has_cluster_ip = !service.cluster_ips.is_empty();
         if self.services.apply(service, &self.nodes, &mut self.touched) {
-            self.mark_shared(&name);
+            self.rank(&name, has_cluster_ip);
         }
     }
 
     pub fn remove_service(&mut self, name: &Name) {
         if self.services.remove(name, &self.nodes, &mut self.touched) {
-            self.mark_shared(name);
+            self.rank(name, false);
         }
     }
 
@@ -82,14 +86,18 @@ impl State {
         list.into_iter().for_each(|service| self.apply_service(service));
     }
 
-    /// Which of several services counts has changed, where there are several.
-    fn mark_shared(&mut self, service: &Name) {
-        self.endpoints.shared(service).for_each(|addr| self.touched.address(addr));
+    /// Which of several services counts may have changed, where there are several.
+    fn rank(&mut self, service: &Name, has_cluster_ip: bool) {
+        let State { endpoints, touched, .. } = self;
+        endpoints.rank(service, has_cluster_ip, |addr| touched.address(addr));
     }
 
     pub fn apply_slice(&mut self, slice: Arc<SliceRecord>) {
-        let State { endpoints, holders, texts, touched, .. } = self;
-        endpoints.apply(&slice, |number, slice, change| note(number, slice, change, holders, texts, touched));
+        let State { endpoints, holders, texts, touched, services, .. } = self;
+        let has_cluster_ip = services.has_cluster_ip(&slice.service_key());
+        endpoints.apply(&slice, has_cluster_ip, |number, slice, change| {
+            note(number, slice, change, holders, texts, touched)
+        });
     }
 
     pub fn remove_slice(&mut self, name: &Name) {
@@ -133,7 +141,6 @@ fn note(
     texts: &mut Texts,
     touched: &mut Touched,
 ) {
-    let by = Claimant::Slice(number);
     match change.now.map(|endpoint| (endpoint, &endpoint.pod)) {
         Some((endpoint, Some(pod))) => {
             let shown = holders.peek(&change.addr);
@@ -147,13 +154,13 @@ fn note(
             let record = shown.filter(known).cloned().unwrap_or_else(|| {
                 Arc::new(PodRecord::derived(&slice.namespace, pod, &endpoint.node, &endpoint.zone, texts))
             });
-            holders.hold(change.addr, by, &record, touched);
+            holders.hold(change.addr, Claimant::Slice(number), &record, touched);
         }
         Some((_, None)) => {
-            holders.release(change.addr, by, touched);
+            holders.release_slice(change.addr, number, touched);
             holders.give_away(change.addr, touched);
         }
-        None => holders.release(change.addr, by, touched),
+        None => holders.release_slice(change.addr, number, touched),
     }
     touched.address(change.addr);
 }

@@ -48,6 +48,17 @@ fn recycled_addresses_are_staged() {
 }
 
 #[test]
+fn of_two_endpoints_with_one_address_the_newer_counts() {
+    let world = World::with_nodes(PodScope::Node);
+    world.slices.applied(slice("a", &[80], &[("10.0.1.1", "a-0")]));
+    world.slices.applied(slice("b", &[80], &[("10.0.1.1", "b-0")]));
+    assert_eq!(world.name("10.0.1.1", None), "pod shop/b  eu-1b");
+    world.slices.applied(slice("a", &[80], &[("10.0.1.1", "c-0")]));
+    world.cluster.settle();
+    assert_eq!(world.name("10.0.1.1", None), "pod shop/c  eu-1b");
+}
+
+#[test]
 fn the_pod_itself_tells_more_than_endpoints() {
     let world = World::with_nodes(PodScope::Cluster);
     let of_pod = |addr| world.at(addr, None).unwrap().workload.to_string();

@@ -44,6 +44,18 @@ fn an_address_that_nobody_asked_about_changes_hands_at_once() {
 }
 
 #[test]
+fn nobody_has_asked_about_the_new_holder_yet() {
+    let world = World::with_nodes(PodScope::Cluster);
+    world.pods.applied(pod(1, "a", "node-2", &[ADDR]));
+    world.name(ADDR, None);
+    world.pods.applied(pod(2, "b", "node-2", &[ADDR]));
+    world.cluster.settle();
+    world.pods.applied(pod(3, "c", "node-2", &[ADDR]));
+    assert!(!world.cluster.needs_settling());
+    assert_eq!(world.name(ADDR, None), "pod shop/c  eu-1b");
+}
+
+#[test]
 fn the_last_of_several_gets_it() {
     let world = World::with_nodes(PodScope::Cluster);
     world.pods.applied(pod(1, "a", "node-2", &[ADDR]));
