@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Requests to the API server, with credentials that may change meanwhile.
 
+use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use kube::client::{Body, ConfigExt as _};
+use kube::client::{AuthError, Body, ConfigExt as _};
 use kube::{Client, Config};
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
@@ -92,7 +93,7 @@ impl Access {
             Err(error) => {
                 // A certificate may have been renewed, or the server have another address.
                 self.distrust(generation).await;
-                return Err(Failure::Unreachable(chain(&error)));
+                return Err(unsent(&error));
             }
         };
         if answer.status().is_success() {
@@ -193,6 +194,16 @@ impl Answer {
         }
         Ok(None)
     }
+}
+
+/// Why a request had no answer, without what each library says about the next one's error.
+fn unsent(error: &kube::Error) -> Failure {
+    let kube::Error::Service(inner) = error else { return Failure::Unreachable(chain(error)) };
+    if inner.is::<AuthError>() {
+        return Failure::Credentials(chain(&**inner));
+    }
+    let cause = inner.downcast_ref::<legacy::Error>().and_then(Error::source);
+    Failure::Unreachable(cause.map_or_else(|| chain(&**inner), chain))
 }
 
 async fn refusal(answer: Response<Body>) -> Failure {

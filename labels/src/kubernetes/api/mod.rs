@@ -15,6 +15,8 @@ mod list;
 mod owner;
 mod probe;
 mod scan;
+#[cfg(test)]
+mod testing;
 mod thread;
 mod timing;
 mod watch;

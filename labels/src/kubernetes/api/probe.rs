@@ -125,3 +125,6 @@ async fn collect(answer: &mut Answer) -> Result<Vec<u8>, Failure> {
 fn garbage(answer: &[u8]) -> Failure {
     Failure::Garbage(format!("`{}`", excerpt(answer)))
 }
+
+#[cfg(test)]
+mod tests;

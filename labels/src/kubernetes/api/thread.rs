@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The thread that all watches run in.
 
-use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -107,22 +106,23 @@ fn watch_all(connection: Connection, node: &str, sinks: Sinks, timing: Timing) {
 }
 
 /// Watches for ever; a panic ends neither the other watches nor this one.
-fn keep<T: Kind>(
+async fn keep<T: Kind>(
     access: Arc<Access>,
     sink: Arc<dyn Watched<T>>,
     name: &'static str,
     node: Option<String>,
-) -> impl Future<Output = ()> + Send {
-    async move {
-        loop {
-            let mut watch = Watch::new(Arc::clone(&access), Arc::clone(&sink), name, node.as_deref());
-            let Err(end) = tokio::spawn(async move { watch.run().await }).await else { continue };
-            if end.is_cancelled() {
-                return;
-            }
-            error!(watch = name, "a watch of the Kubernetes API has panicked");
-            sink.down(format!("watching {}: internal error, see the log", T::RESOURCE));
-            sleep(access.timing.backoff_max).await;
+) {
+    loop {
+        let mut watch = Watch::new(Arc::clone(&access), Arc::clone(&sink), name, node.as_deref());
+        let Err(end) = tokio::spawn(async move { watch.run().await }).await else { continue };
+        if end.is_cancelled() {
+            return;
         }
+        error!(watch = name, "a watch of the Kubernetes API has panicked");
+        sink.down(format!("watching {}: internal error, see the log", T::RESOURCE));
+        sleep(access.timing.backoff_max).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

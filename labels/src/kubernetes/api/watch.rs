@@ -199,4 +199,6 @@ impl<T: Kind> Watch<T> {
 }
 
 #[cfg(test)]
+mod outage_tests;
+#[cfg(test)]
 mod tests;
