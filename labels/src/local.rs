@@ -7,6 +7,7 @@
 //! socket, then `unknown`.
 
 mod pod;
+mod status;
 
 use std::num::NonZeroUsize;
 use std::path::{Path as FilePath, PathBuf};
@@ -23,7 +24,6 @@ use crate::container_names::{ContainerName, ContainerNames};
 use crate::identity::{Identity, Kind, Words, clean};
 use crate::kubernetes::cluster::Uid;
 use crate::process::process_name;
-use crate::status::SourceStatus;
 use crate::{Owner, ProcessHierarchy};
 pub(crate) use pod::LocalPods;
 
@@ -269,41 +269,6 @@ impl LocalNames {
         self.unified.iter().chain(&self.v1).for_each(Tree::expire);
         if let Some(pods) = &self.pods {
             pods.expire();
-        }
-    }
-
-    pub fn status(&self) -> SourceStatus {
-        let all: Vec<_> = self.unified.iter().chain(&self.v1).map(Tree::status).collect();
-        let (live, departed): (usize, usize) =
-            all.iter().fold((0, 0), |sum, tree| (sum.0 + tree.live, sum.1 + tree.departed));
-        let error = all.iter().find_map(|tree| tree.error.clone());
-        let truncated = all.iter().any(|tree| tree.truncated);
-        let mut detail = match (&error, self.mode) {
-            (Some(error), _) => error.clone(),
-            (None, Mode::Missing) => {
-                "no control group hierarchy is mounted; owners are named by process".to_owned()
-            }
-            (None, mode) => {
-                let mode = match mode {
-                    Mode::Unified => "version 2",
-                    Mode::Hybrid => "hybrid",
-                    Mode::Legacy | Mode::Missing => "version 1",
-                };
-                format!("{mode}, {live} control groups, {departed} departed remembered")
-            }
-        };
-        if truncated {
-            detail.push_str("; too many to read them all");
-        }
-        if self.namespaced && error.is_none() {
-            detail.push_str("; seen from within a control group namespace, groups outside it have no name");
-        }
-        SourceStatus {
-            entries: live as u64,
-            reloads: all.iter().map(|tree| tree.walks).sum(),
-            reloads_failed: all.iter().map(|tree| tree.failed).sum(),
-            misses: all.iter().map(|tree| tree.misses).sum(),
-            ..SourceStatus::new("cgroup", error.is_none() && self.mode != Mode::Missing, detail)
         }
     }
 }

@@ -128,3 +128,12 @@ fn nothing_can_be_read() {
     assert_eq!(ask(&netns, 100), None);
     assert!(!netns.status().up && netns.status().detail.contains("No such file"), "{:?}", netns.status());
 }
+
+#[test]
+fn the_kernels_own_proc_is_understood() {
+    let netns = PodNetns::new(Path::new("/proc"));
+    let own = netns_of(Path::new("/proc/self")).unwrap();
+    assert_eq!(ask(&netns, if netns.is_host(own) { 1 } else { own }), None, "this is no pod");
+    let status = netns.status();
+    assert_eq!((status.reloads, status.reloads_failed), (1, 0), "{status:?}");
+}
