@@ -67,6 +67,7 @@ bench: ## the cost table
 	@$(INSTALL) packages/build.txt packages/bench.txt
 	@$(MAKE) --no-print-directory build
 	$(RUNNER) $(CARGO) run --release --package flowgauge-tests --bin fg-bench -- $(ARGS)
+	$(CARGO) bench --quiet --package flowgauge-labels
 
 lint: ## formatting, clippy, shell scripts, generated docs
 	@$(INSTALL) packages/build.txt packages/lint.txt

@@ -7,6 +7,7 @@
 
 mod account;
 mod arms;
+mod cluster;
 mod hold;
 mod machine;
 mod rig;
@@ -18,6 +19,7 @@ mod work;
 
 pub use account::other_load;
 pub use arms::per_operation;
+pub use cluster::cluster;
 pub use hold::hold;
 pub use machine::Cgroup;
 pub use scale::{many_series, many_sockets, ordinary_node, start};

@@ -2,7 +2,7 @@
 
 //! `make bench`: measures what the exporter costs, and prints the table. Meant for a machine that does nothing else.
 //!
-//! `fg-bench [--repetitions=N]` measures; `fg-bench work` and `fg-bench hold` are its traffic makers.
+//! `fg-bench [--repetitions=N]` measures; `fg-bench cluster` only what the names of a cluster cost; `fg-bench work` and `fg-bench hold` are its traffic makers.
 
 use std::time::Instant;
 
@@ -16,6 +16,12 @@ fn main() -> Result<()> {
         [] => measure(15),
         ["work", operation] => bench::work(operation.parse()?),
         ["hold", connections, ports] => bench::hold(connections.parse()?, ports.parse()?),
+        ["cluster"] => {
+            let mut itself = Table::new(&["the exporter itself", "measured", "budget"]);
+            bench::cluster(&mut itself)?;
+            println!("{itself}");
+            Ok(())
+        }
         [option] => match option.strip_prefix("--repetitions=") {
             Some(count) => measure(count.parse().with_context(|| option.to_string())?),
             None => bail!("{option}: the only option is --repetitions=N"),
@@ -35,6 +41,7 @@ fn measure(repetitions: u32) -> Result<()> {
     bench::start(&mut itself)?;
     bench::many_series(&mut itself)?;
     bench::ordinary_node(&mut itself)?;
+    bench::cluster(&mut itself)?;
     println!("\n{operations}\n{sockets}\n{itself}");
     let minutes = started.elapsed().as_secs_f64() / 60.0;
     println!("Median (quartiles); {repetitions} repetitions in shuffled order; {minutes:.0} minutes.");
