@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! An API server that answers what a test tells it to, and a sink that tells what came.
+//! An API server that answers what a test tells it to, and a sink that tells what came ([`Recorder`]).
 
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -15,9 +15,11 @@ use serde_json::{Value, json};
 
 use super::access::Access;
 use super::connection::{Connection, connection};
-use super::decode::Kind;
 use super::timing::Timing;
-use crate::kubernetes::objects::Watched;
+
+mod recorder;
+
+pub(super) use recorder::Recorder;
 
 /// Waiting times for tests: short pauses, and patience enough for a busy machine.
 pub(super) fn fast() -> Timing {
@@ -287,69 +289,4 @@ pub(super) fn refuse(code: u16, message: &str) -> Reply {
 
 pub(super) fn hold() -> Reply {
     (200, vec![Step::Send(String::new()), Step::Hold])
-}
-
-/// Writes down what it is told: `begin`, `+name`, `end` of lists, `=name`, `-name` for changes, `up`, `down: …`.
-#[derive(Default)]
-pub(super) struct Recorder {
-    told: Mutex<Vec<String>>,
-}
-
-impl Recorder {
-    pub(super) fn told(&self) -> Vec<String> {
-        self.told.lock().clone()
-    }
-
-    pub(super) fn count(&self, prefix: &str) -> usize {
-        self.told.lock().iter().filter(|line| line.starts_with(prefix)).count()
-    }
-
-    /// Waits until `done`, for some seconds.
-    pub(super) async fn wait(&self, what: &str, done: impl Fn(&[String]) -> bool) {
-        let end = Instant::now() + Duration::from_secs(10);
-        while !done(&self.told.lock()) {
-            assert!(Instant::now() < end, "{what} did not happen: {:?}", self.told());
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    }
-
-    /// Waits until it was told exactly this.
-    pub(super) async fn told_exactly(&self, lines: &[&str]) {
-        self.wait(&format!("{lines:?}"), |told| told.len() >= lines.len()).await;
-        assert_eq!(self.told(), lines);
-    }
-
-    fn tell(&self, line: String) {
-        self.told.lock().push(line);
-    }
-}
-
-impl<T: Kind> Watched<T> for Recorder {
-    fn begin_list(&self) {
-        self.tell("begin".to_owned());
-    }
-
-    fn listed(&self, object: T) {
-        self.tell(format!("+{}", object.key().1));
-    }
-
-    fn end_list(&self) {
-        self.tell("end".to_owned());
-    }
-
-    fn applied(&self, object: T) {
-        self.tell(format!("={}", object.key().1));
-    }
-
-    fn deleted(&self, object: T) {
-        self.tell(format!("-{}", object.key().1));
-    }
-
-    fn down(&self, error: String) {
-        self.tell(format!("down: {error}"));
-    }
-
-    fn up(&self) {
-        self.tell("up".to_owned());
-    }
 }
