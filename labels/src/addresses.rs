@@ -24,10 +24,19 @@ const MAX_BYTES: u64 = 32 << 20;
 /// A read that took long is repeated more rarely, so that it costs at most one part in this of a processor.
 const COST_DIVISOR: u32 = 500;
 
-#[derive(Default, PartialEq, Eq, Debug)]
+#[derive(Default, Debug)]
 struct Own {
     exact: Set<IpAddr>,
     prefixes: Vec<Ipv4Net>,
+    /// Of IPv6, those good on one link only: each container's link to the host has another one.
+    link_local: Set<IpAddr>,
+}
+
+impl Own {
+    /// Whether a name may depend on what differs.
+    fn names_as(&self, other: &Own) -> bool {
+        self.exact == other.exact && self.prefixes == other.prefixes
+    }
 }
 
 impl Own {
@@ -35,6 +44,7 @@ impl Own {
         let addr = canonical(addr);
         addr.is_loopback()
             || self.exact.contains(&addr)
+            || self.link_local.contains(&addr)
             || matches!(addr, IpAddr::V4(v4) if self.prefixes.iter().any(|net| net.contains(&v4)))
     }
 }
@@ -71,7 +81,7 @@ impl HostAddresses {
         self.own.read().contains(addr)
     }
 
-    /// The addresses of the host's interfaces without loopback, in order.
+    /// The addresses of the host's interfaces without loopback and those good on one link only, in order.
     pub fn all(&self) -> Vec<IpAddr> {
         let mut all: Vec<_> =
             self.own.read().exact.iter().copied().filter(|addr| !addr.is_loopback()).collect();
@@ -94,11 +104,9 @@ impl HostAddresses {
                     tracing::info!("host addresses can be read again");
                 }
                 schedule.truncated = truncated;
-                if *self.own.read() == own {
-                    return false;
-                }
+                let changed = !self.own.read().names_as(&own);
                 *self.own.write() = own;
-                true
+                changed
             }
             Err(error) => {
                 schedule.failed += 1;
@@ -188,7 +196,11 @@ fn parse_if_inet6(input: &mut impl BufRead, own: &mut Own) -> io::Result<()> {
         if let Some(digits) = line.get(..32).and_then(text)
             && let Ok(bits) = u128::from_str_radix(digits, 16)
         {
-            own.exact.insert(IpAddr::V6(Ipv6Addr::from(bits)));
+            let addr = IpAddr::V6(Ipv6Addr::from(bits));
+            // The fourth column is the scope (`ipv6_addr_scope`): 20 is the link.
+            let scope = line.split(|b| *b == b' ').filter(|column| !column.is_empty()).nth(3);
+            let of_link = scope.is_some_and(|scope| scope == b"20");
+            if of_link { &mut own.link_local } else { &mut own.exact }.insert(addr);
         }
     })
 }

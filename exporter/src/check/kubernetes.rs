@@ -12,6 +12,8 @@ use crate::kubernetes;
 
 const ROLE: &str = "grant get, list and watch of pods, services, nodes and endpointslices.discovery.k8s.io, as in \
                     contrib/kubernetes/flowgauge.yaml; without it only these names are missing";
+const REACH: &str = "mend the server's address, its certificate authority or the token, whichever it names; a certificate that is its own \
+                     authority is not accepted for a server";
 const WITHOUT: &str = "run in a pod with a service account, or mend the kubeconfig; --labels.kubernetes=off runs the exporter without names \
                        from a cluster";
 /// Long enough for a first answer.
@@ -45,7 +47,8 @@ pub fn items(flags: &Flags) -> Vec<Item> {
         let name = format!("kubernetes {what}");
         match finding {
             Ok(finding) => Item::ok(&name, finding),
-            Err(reason) => wrong(&name, reason, ROLE.to_owned()),
+            Err(reason) if reason.contains("forbidden") => wrong(&name, reason, ROLE.to_owned()),
+            Err(reason) => wrong(&name, reason, REACH.to_owned()),
         }
     });
     items.chain(conntrack(flags)).collect()

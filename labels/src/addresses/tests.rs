@@ -45,6 +45,20 @@ fn has(addresses: &HostAddresses, text: &str) -> bool {
 }
 
 #[test]
+fn link_local_addresses_are_the_hosts_and_change_no_name() {
+    let dir = tempfile::tempdir().unwrap();
+    fake(dir.path(), "1/net", FIB_TRIE, Some(IF_INET6));
+    let addresses = HostAddresses::new(dir.path());
+    let before = addresses.all();
+    let link = "fe8000000000000000000000000000aa 03 40 20 80    veth1\n";
+    fake(dir.path(), "1/net", FIB_TRIE, Some(&format!("{IF_INET6}{link}")));
+    addresses.expire();
+    assert!(!addresses.refresh());
+    assert!(has(&addresses, "fe80::aa"));
+    assert_eq!(addresses.all(), before);
+}
+
+#[test]
 fn both_families_are_read() {
     let dir = tempfile::tempdir().unwrap();
     fake(dir.path(), "1/net", FIB_TRIE, Some(IF_INET6));

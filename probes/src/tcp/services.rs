@@ -58,7 +58,7 @@ pub(super) struct Services {
     known: HashMap<(IpAddr, u16), u32, RandomState>,
     pins: HashMap<FlowKey, Pin, RandomState>,
     ended: u32,
-    /// Services that found no room in the kernel.
+    /// Services that found no room in the kernel, most at a time.
     pub(super) lost: u64,
 }
 
@@ -146,7 +146,7 @@ fn resolve<T>(key: FlowKey, source: u64, port: u16, sink: &mut impl Sink<T>) -> 
 }
 
 impl<T: Default> Tcp<'_, T> {
-    /// Says at which addresses and ports Services are dialled, for the coming passes; those told before stay. Where the map
+    /// Says at which addresses and ports Services are dialled, for the coming passes: all that there are. Those told before stay. Where the map
     /// has no room for one, its connections are not told apart by backend: counted in [`super::Health::lost`].
     ///
     /// # Errors
@@ -154,6 +154,7 @@ impl<T: Default> Tcp<'_, T> {
     pub fn add_services(&mut self, all: impl IntoIterator<Item = (IpAddr, u16)>) -> Result<(), Error> {
         let map = &self.skeleton.maps.services;
         let capacity = map.max_entries() as usize;
+        let mut refused = 0;
         for (address, port) in all {
             let address = match address {
                 IpAddr::V6(v6) => v6.to_canonical(),
@@ -163,7 +164,7 @@ impl<T: Default> Tcp<'_, T> {
                 continue;
             }
             if self.services.known.len() >= capacity {
-                self.services.lost += 1;
+                refused += 1;
                 continue;
             }
             let mut raw = [0; 20];
@@ -173,6 +174,7 @@ impl<T: Default> Tcp<'_, T> {
                 .map_err(|error| Error::libbpf("telling the kernel a Service's address", error))?;
             self.services.known.insert((address, port), self.services.ended);
         }
+        self.services.lost = self.services.lost.max(refused);
         Ok(())
     }
 }

@@ -89,6 +89,8 @@ impl<T: Kind> Watch<T> {
             }
             Some(version) => self.open(&version).await?,
         };
+        // A server that has just started sends none for a resource before anything happens to it.
+        self.bookmarks = false;
         self.follow(events).await
     }
 

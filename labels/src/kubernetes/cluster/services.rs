@@ -106,13 +106,15 @@ impl Services {
 
     /// Addresses and ports of all services, and `on_node` with each node port.
     pub fn dialled(&self, on_node: &[IpAddr]) -> Vec<(IpAddr, u16)> {
+        // With IPVS the node has every Service's address on an interface of its own.
+        let on_node: Vec<_> = on_node.iter().filter(|addr| !self.by_addr.contains_key(*addr)).collect();
         let mut all = Vec::with_capacity(self.by_name.len() * 2);
         for service in self.by_name.values() {
             for addr in service.addresses() {
                 all.extend(service.ports.iter().map(|port| (addr, port.port)));
             }
             for port in service.node_ports() {
-                all.extend(on_node.iter().map(|addr| (*addr, port)));
+                all.extend(on_node.iter().map(|addr| (**addr, port)));
             }
         }
         all.sort_unstable();
