@@ -21,8 +21,8 @@ pub const OUTBOUND: u16 = 15001;
 pub const INBOUND: u16 = 15006;
 const ADMIN: u16 = 15000;
 
-/// Envoy's own connections are told from the application's by this group id.
-const GROUP: &str = "1337";
+/// Envoy's own connections are told from the application's by this group id: they are not led anywhere.
+pub const GROUP: &str = "1337";
 
 /// Connections that a proxy has passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,8 @@ impl<'a> Envoy<'a> {
     /// namespace and in the sidecar's control group.
     pub fn start(command: impl Fn(&str) -> Command + 'a, app: u16) -> Result<Self> {
         let listeners = [("inbound", INBOUND, ""), ("outbound", OUTBOUND, ORIGINAL)];
-        let envoy = Self::run(command, &config(&listeners, SocketAddr::new(Ipv4Addr::LOCALHOST.into(), app)))?;
+        let envoy =
+            Self::run(command, &config(&listeners, SocketAddr::new(Ipv4Addr::LOCALHOST.into(), app)))?;
         for iptables in ["iptables", "ip6tables"] {
             envoy.redirect(iptables)?;
         }

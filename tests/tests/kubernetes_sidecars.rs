@@ -6,12 +6,13 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use flowgauge_tests::api_server::objects::{self, Container, Part, Service, ServicePort};
-use flowgauge_tests::envoy::{Envoy, INBOUND};
+use flowgauge_tests::envoy::{Envoy, GROUP, INBOUND, Passed};
 use flowgauge_tests::kubernetes::{Cluster, Node, NodeExporter, Place, Pod};
 use flowgauge_tests::metrics::Metrics;
 use flowgauge_tests::nginx::Nginx;
 use flowgauge_tests::prelude::*;
 use flowgauge_tests::process::run;
+use flowgauge_tests::traffic;
 
 const CLIENT_PROXY: &str = "client_proxy";
 const SERVER_PROXY: &str = "server_proxy";
@@ -52,11 +53,20 @@ fn exporter(cluster: &Cluster, node: &Node, flags: &[&str]) -> Result<NodeExport
 }
 
 /// What an application that opened connections has moved.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Moved {
     sent: f64,
     received: f64,
     connections: f64,
+}
+
+const NOTHING: Moved = Moved { sent: 0.0, received: 0.0, connections: 0.0 };
+
+impl Moved {
+    fn times(self, factor: f64) -> Self {
+        let Moved { sent, received, connections } = self;
+        Moved { sent: sent * factor, received: received * factor, connections: connections * factor }
+    }
 }
 
 /// Has an HTTP client in this container make connections of many requests to these addresses in turn, and returns what
@@ -99,7 +109,7 @@ fn seen_at(metrics: &Metrics, pod: &Pod, observer: &str) -> Moved {
 
 /// Waits until each of these ends of the pod has seen what was moved; its other ends must have seen nothing.
 fn expect(exporter: &NodeExporter, pod: &Pod, observers: &[&str], moved: Moved) -> Result<Metrics> {
-    let wanted = |observer: &str| if observers.contains(&observer) { moved } else { Moved::default() };
+    let wanted = |observer: &str| if observers.contains(&observer) { moved } else { NOTHING };
     let text = format!("{moved:?} at {observers:?} of {}", pod.object.name);
     exporter.wait_until(&text, &[], PATIENCE, |metrics| {
         OBSERVERS.iter().all(|observer| seen_at(metrics, pod, observer) == wanted(observer))
@@ -147,7 +157,7 @@ fn every_end_of_a_path_through_two_proxies_counts_once() -> Result<()> {
         let web = pod(&cluster, node, "web", &[(PROXY, part)])?;
         service(&cluster, "web", &[&web])?;
         let nginx = app(&web)?;
-        let (_front_proxy, _web_proxy) = (sidecar(&front, PROXY)?, sidecar(&web, PROXY)?);
+        let (front_proxy, web_proxy) = (sidecar(&front, PROXY)?, sidecar(&web, PROXY)?);
         let (near, far) = (exporter(&cluster, &cluster.a, &[])?, exporter(&cluster, node, &[])?);
         let before = [within_pods(&near.scrape()?), within_pods(&far.scrape()?)];
         let moved = visit(front.main()?, &nginx, APP, &addresses(&web))?;
@@ -162,8 +172,19 @@ fn every_end_of_a_path_through_two_proxies_counts_once() -> Result<()> {
         let (a, b) = (["front", "zone-a"], ["web", node.zone.as_str()]);
         assert_eq!(edges(&at_front, &front, CLIENT), to_pod(a, b, "web", APP));
         assert_eq!(edges(&at_front, &front, CLIENT_PROXY), to_pod(a, b, "web", APP));
-        assert_eq!(edges(&at_web, &web, SERVER_PROXY), to_pod(a, b, "", INBOUND), "the port of the redirection");
-        assert_eq!(edges(&at_web, &web, SERVER), to_pod(b, b, "web", APP), "the application's peer is its proxy");
+        assert_eq!(
+            edges(&at_web, &web, SERVER_PROXY),
+            to_pod(a, b, "", INBOUND),
+            "the port of the redirection"
+        );
+        assert_eq!(
+            edges(&at_web, &web, SERVER),
+            to_pod(b, b, "web", APP),
+            "the application's peer is its proxy"
+        );
+        let connections = moved.connections as u64;
+        assert_eq!(front_proxy.passed()?, Passed { inbound: 0, outbound: connections });
+        assert_eq!(web_proxy.passed()?, Passed { inbound: connections, outbound: 0 });
     }
     Ok(())
 }
@@ -286,14 +307,53 @@ fn the_flag_says_which_containers_are_proxies() -> Result<()> {
     let changed = exporter(&cluster, &cluster.a, &["--labels.proxy-containers=our-mesh"])?;
     let before = [within_pods(&usual.scrape()?), within_pods(&changed.scrape()?)];
     let moved = visit(front.main()?, &nginx, APP, &addresses(&web))?;
-    let once = moved.sent + moved.received;
-    // A container that is no proxy, for all that is known, counts both connections that it passes a byte on by.
-    for (exporter, before, sidecar, other) in [(&usual, before[0], &front, &web), (&changed, before[1], &web, &front)] {
-        let observers = if sidecar.object.name == front.object.name { [CLIENT, CLIENT_PROXY] } else { [SERVER, SERVER_PROXY] };
-        expect(exporter, sidecar, &observers, moved)?;
-        let within = [("observer", "client"), ("client_pod", other.object.name.as_str())];
-        println!("{}", exporter.scrape()?.describe("flowgauge_tcp_sent_bytes", &within));
-        exporter.wait_for("flowgauge_proxy_pod_bytes_total", &[], before + once, PATIENCE)?;
+    expect(&usual, &front, &[CLIENT, CLIENT_PROXY], moved)?;
+    expect(&changed, &web, &[SERVER, SERVER_PROXY], moved)?;
+    // A container that is no proxy, for all that is known, counts as client and as server of what it passes on.
+    for (exporter, before, pod, both, once) in
+        [(&usual, before[0], &web, SERVER, CLIENT), (&changed, before[1], &front, CLIENT, SERVER)]
+    {
+        let observers =
+            [(both, moved.times(2.0)), (once, moved), (CLIENT_PROXY, NOTHING), (SERVER_PROXY, NOTHING)];
+        exporter.wait_until(&format!("{observers:?} of {}", pod.object.name), &[], PATIENCE, |metrics| {
+            observers.iter().all(|(observer, moved)| seen_at(metrics, pod, observer) == *moved)
+        })?;
+        let within = before + moved.sent + moved.received;
+        exporter.wait_for("flowgauge_proxy_pod_bytes_total", &[], within, PATIENCE)?;
     }
+    Ok(())
+}
+
+#[test]
+fn a_port_that_the_proxy_had_before_is_no_way_to_its_backend() -> Result<()> {
+    let cluster = Cluster::new()?;
+    let front = pod(&cluster, &cluster.a, "front", &[(PROXY, Part::Main)])?;
+    let plain = pod(&cluster, &cluster.b, "plain", &[])?;
+    let service = service(&cluster, "plain", &[&plain])?;
+    let _server = Server::start(plain.main()?, &["--listen", &format!("[::]:{APP}")])?;
+    let _proxy = sidecar(&front, PROXY)?;
+    let near = exporter(&cluster, &cluster.a, &[])?;
+    let to = SocketAddr::new(service.cluster_addresses[0], 80).to_string();
+    let from = format!("{}:40000", front.v4);
+    let shape = ["--to", &to, "--from", &from, "--send", "100", "--receive", "2000", "--close", "server"];
+    // What the proxy itself dials is not redirected: it may have had any port that the application has later.
+    let mut command = front.container(PROXY)?.command("setpriv");
+    command.args(["--regid", GROUP, "--clear-groups"]).arg(traffic::binary()?).arg("get").args(shape);
+    run(&mut command)?;
+    let zone = ["front", "zone-a"];
+    let backend = to_pod(zone, ["plain", "zone-b"], "plain", APP);
+    near.wait_until("the proxy's edge", &[], PATIENCE, |metrics| {
+        edges(metrics, &front, CLIENT_PROXY) == backend
+    })?;
+    let report = get(front.main()?, &shape)?;
+    ensure!(report.answered == 1, "{report:?}");
+    let dialled = ["front", "zone-a", "plain", "", "plain", "service", "80"].map(str::to_owned);
+    let moved = Moved { sent: report.sent as f64, received: report.received as f64, connections: 1.0 };
+    let metrics = near.wait_until("the application's connection", &[], PATIENCE, |metrics| {
+        seen_at(metrics, &front, CLIENT) == moved
+            && seen_at(metrics, &front, CLIENT_PROXY) == moved.times(2.0)
+    })?;
+    assert_eq!(edges(&metrics, &front, CLIENT), BTreeSet::from([dialled]));
+    assert_eq!(edges(&metrics, &front, CLIENT_PROXY), backend);
     Ok(())
 }
