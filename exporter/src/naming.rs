@@ -7,7 +7,6 @@
 mod listeners;
 mod services;
 
-use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -113,8 +112,8 @@ impl Naming {
     }
 
     /// Where a connection to a Service really went.
-    pub fn backend(&mut self, dialled: (IpAddr, u16), source: u64, port: u16) -> Option<Backend> {
-        self.services.backend(dialled, source, port)
+    pub fn backend(&mut self, key: &FlowKey, source: u64, port: u16) -> Option<Backend> {
+        self.services.backend(key, source, port)
     }
 
     /// Names both ends of a connection. None between a sidecar proxy and a container of its own pod, seen from the proxy:

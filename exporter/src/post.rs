@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! From the probe to the ledger: finds the edge of each flow key and enters what it grew.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use flowgauge_probes::tcp::{Backend, Counter, Counters, Events, Listener, Processes, Sink};
@@ -51,8 +50,8 @@ impl<'a> Post<'a> {
 }
 
 impl Sink<Tag> for Post<'_> {
-    fn backend(&mut self, dialled: (IpAddr, u16), source: u64, port: u16) -> Option<Backend> {
-        self.naming.backend(dialled, source, port)
+    fn backend(&mut self, key: &FlowKey, source: u64, port: u16) -> Option<Backend> {
+        self.naming.backend(key, source, port)
     }
 
     fn listeners(&mut self, listeners: &[Listener], processes: &Processes) {

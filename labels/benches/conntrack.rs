@@ -70,7 +70,7 @@ fn user_space(world: &World) {
 }
 
 fn ask(conntrack: &Conntrack, port: u16) -> Option<(std::net::IpAddr, u16)> {
-    conntrack.backend(digest(at(CLIENT, 0).ip()), port, (at(VIP, 80).ip(), 80))
+    conntrack.backend(1, digest(at(CLIENT, 0).ip()), port, (at(VIP, 80).ip(), 80))
 }
 
 fn kernel(world: &World, name: &str, target: SocketAddr) {

@@ -33,13 +33,13 @@ fn every_new_connection_is_found_by_its_event() {
     world.router.sh("conntrack -F 2>/dev/null");
     conntrack.drain();
     let dialled = (target.ip(), target.port());
-    assert_eq!(conntrack.backend(digest(source.ip()), source.port(), dialled), truth);
+    assert_eq!(conntrack.backend(1, digest(source.ip()), source.port(), dialled), truth);
 
     let port = source.port();
     let others = [("10.231.0.3", port, VIP), (CLIENT, 1, VIP), (CLIENT, port, "10.96.0.11")];
     for (source, port, dialled) in others {
         let source = digest(source.parse().unwrap());
-        assert_eq!(conntrack.backend(source, port, (dialled.parse().unwrap(), 80)), None);
+        assert_eq!(conntrack.backend(1, source, port, (dialled.parse().unwrap(), 80)), None);
     }
     assert_eq!(conntrack.status().misses, 3);
 }

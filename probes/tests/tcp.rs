@@ -31,7 +31,7 @@ struct Seen {
 }
 
 impl Sink<()> for Seen {
-    fn backend(&mut self, _: (IpAddr, u16), source: u64, port: u16) -> Option<Backend> {
+    fn backend(&mut self, _: &FlowKey, source: u64, port: u16) -> Option<Backend> {
         self.backends.get(&(source, port)).copied()
     }
     fn listeners(&mut self, listeners: &[Listener], processes: &Processes) {

@@ -4,6 +4,7 @@
 
 use std::env;
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -20,8 +21,8 @@ pub const OUTBOUND: u16 = 15001;
 pub const INBOUND: u16 = 15006;
 const ADMIN: u16 = 15000;
 
-/// Envoy's own connections are told from the application's by this group id.
-const GROUP: &str = "1337";
+/// Envoy's own connections are told from the application's by this group id: they are not led anywhere.
+pub const GROUP: &str = "1337";
 
 /// Connections that a proxy has passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,18 +45,30 @@ impl<'a> Envoy<'a> {
     /// dialled), what goes out to where it was bound for. `command` makes commands that run in the pod's network
     /// namespace and in the sidecar's control group.
     pub fn start(command: impl Fn(&str) -> Command + 'a, app: u16) -> Result<Self> {
+        let listeners = [("inbound", INBOUND, ""), ("outbound", OUTBOUND, ORIGINAL)];
+        let envoy =
+            Self::run(command, &config(&listeners, SocketAddr::new(Ipv4Addr::LOCALHOST.into(), app)))?;
+        for iptables in ["iptables", "ip6tables"] {
+            envoy.redirect(iptables)?;
+        }
+        Ok(envoy)
+    }
+
+    /// Starts Envoy as a gateway: what comes to `port` goes on to `target`, and nothing is led through it unasked.
+    pub fn gateway(command: impl Fn(&str) -> Command + 'a, port: u16, target: SocketAddr) -> Result<Self> {
+        Self::run(command, &config(&[("inbound", port, "")], target))
+    }
+
+    fn run(command: impl Fn(&str) -> Command + 'a, config: &str) -> Result<Self> {
         let directory = TempDir::new().context("making a directory for envoy")?;
         let file = directory.path().join("envoy.yaml");
-        fs::write(&file, config(app))?;
+        fs::write(&file, config)?;
         let mut start = command("setpriv");
         start.args(["--regid", GROUP, "--clear-groups"]).arg(binary()?).arg("--config-path").arg(&file);
         start.args(["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"]);
         let process = Process::spawn("envoy", &mut start)?;
         let mut envoy = Envoy { command: Box::new(command), process, _config: directory };
         envoy.wait_until_ready()?;
-        for iptables in ["iptables", "ip6tables"] {
-            envoy.redirect(iptables)?;
-        }
         Ok(envoy)
     }
 
@@ -129,8 +142,15 @@ fn binary() -> Result<PathBuf> {
     Ok(path)
 }
 
-fn config(app: u16) -> String {
-    let listener = |name: &str, port: u16, rest: &str| {
+/// For a listener whose connections go on to where they were bound for before the redirection.
+const ORIGINAL: &str = r#"listener_filters:
+    - name: envoy.filters.listener.original_dst
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.filters.listener.original_dst.v3.OriginalDst"#;
+
+/// Listeners are named after the cluster that they pass connections on to; `inbound` is `target`.
+fn config(listeners: &[(&str, u16, &str)], target: SocketAddr) -> String {
+    let listener = |(name, port, rest): &(&str, u16, &str)| {
         format!(
             r#"
   - name: {name}
@@ -145,15 +165,11 @@ fn config(app: u16) -> String {
           cluster: {name}"#
         )
     };
-    let original = r#"listener_filters:
-    - name: envoy.filters.listener.original_dst
-      typed_config:
-        "@type": type.googleapis.com/envoy.extensions.filters.listener.original_dst.v3.OriginalDst"#;
     format!(
         r#"admin:
   address: {{socket_address: {{address: 127.0.0.1, port_value: {ADMIN}}}}}
 static_resources:
-  listeners:{inbound}{outbound}
+  listeners:{listeners}
   clusters:
   - name: inbound
     type: STATIC
@@ -162,13 +178,14 @@ static_resources:
       cluster_name: inbound
       endpoints:
       - lb_endpoints:
-        - endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {app}}}}}}}
+        - endpoint: {{address: {{socket_address: {{address: "{address}", port_value: {port}}}}}}}
   - name: outbound
     type: ORIGINAL_DST
     lb_policy: CLUSTER_PROVIDED
     connect_timeout: 5s
 "#,
-        inbound = listener("inbound", INBOUND, ""),
-        outbound = listener("outbound", OUTBOUND, original),
+        listeners = listeners.iter().map(listener).collect::<String>(),
+        address = target.ip(),
+        port = target.port(),
     )
 }

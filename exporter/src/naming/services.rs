@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use flowgauge_labels::Conntrack;
+use flowgauge_probes::FlowKey;
 use flowgauge_probes::tcp::Backend;
 use foldhash::fast::RandomState;
 
@@ -23,8 +24,10 @@ impl Services {
     }
 
     /// Where a connection from `port` of the address with digest `source` went.
-    pub fn backend(&mut self, dialled: (IpAddr, u16), source: u64, port: u16) -> Option<Backend> {
-        let (address, to) = self.translations.as_ref()?.backend(source, port, dialled)?;
+    pub fn backend(&mut self, key: &FlowKey, source: u64, port: u16) -> Option<Backend> {
+        let dialled = (key.remote(), key.port);
+        let dialler = key.cgroup ^ (u64::from(key.process) << 32);
+        let (address, to) = self.translations.as_ref()?.backend(dialler, source, port, dialled)?;
         let service = *self.numbers.entry(dialled).or_insert_with(|| {
             self.dialled.push(dialled);
             (self.dialled.len() - 1) as u32

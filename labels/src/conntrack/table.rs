@@ -25,6 +25,8 @@ struct Backend<A> {
     address: A,
     port: u16,
     stamp: u16,
+    /// Whose connection it is: the first that asked; 0 as long as nobody has.
+    dialler: u32,
 }
 
 type Family<A> = LruCache<Key<A>, Backend<A>, RandomState>;
@@ -82,11 +84,19 @@ impl Table {
         }
     }
 
-    /// Where the connection went, if that is known.
-    pub fn get(&mut self, source: u64, source_port: u16, dialled: (IpAddr, u16)) -> Option<(IpAddr, u16)> {
+    /// Where the connection of a dialler went, if that is known and was not another's connection.
+    pub fn get(
+        &mut self,
+        dialler: u64,
+        source: u64,
+        source_port: u16,
+        dialled: (IpAddr, u16),
+    ) -> Option<(IpAddr, u16)> {
+        let dialler = (dialler ^ (dialler >> 32)) as u32;
+        let ports = (source_port, dialled.1);
         match dialled.0 {
-            IpAddr::V4(address) => get(&mut self.v4, source, source_port, address.octets(), dialled.1),
-            IpAddr::V6(address) => get(&mut self.v6, source, source_port, address.octets(), dialled.1),
+            IpAddr::V4(address) => get(&mut self.v4, dialler, source, address.octets(), ports),
+            IpAddr::V6(address) => get(&mut self.v6, dialler, source, address.octets(), ports),
         }
     }
 
@@ -107,19 +117,22 @@ fn put<A: Hash + Eq>(
 ) {
     let key = Key { source, dialled, source_port, dialled_port };
     if family.peek(&key).is_none_or(|known| replaces(known.stamp, stamp)) {
-        family.put(key, Backend { address, port, stamp });
+        family.put(key, Backend { address, port, stamp, dialler: 0 });
     }
 }
 
 fn get<A: Hash + Eq + Copy + Into<IpAddr>>(
     family: &mut Family<A>,
+    dialler: u32,
     source: u64,
-    source_port: u16,
     dialled: A,
-    dialled_port: u16,
+    (source_port, dialled_port): (u16, u16),
 ) -> Option<(IpAddr, u16)> {
-    let backend = family.get(&Key { source, dialled, source_port, dialled_port })?;
-    Some((backend.address.into(), backend.port))
+    let backend = family.get_mut(&Key { source, dialled, source_port, dialled_port })?;
+    if backend.dialler == 0 {
+        backend.dialler = dialler;
+    }
+    (backend.dialler == dialler).then(|| (backend.address.into(), backend.port))
 }
 
 #[cfg(test)]

@@ -160,7 +160,7 @@ impl Dialled {
     /// What `conntrack` says of it.
     pub fn found(&self, conntrack: &Conntrack) -> Option<(IpAddr, u16)> {
         let dialled = (self.target.ip(), self.target.port());
-        conntrack.backend(digest(self.source.ip()), self.source.port(), dialled)
+        conntrack.backend(1, digest(self.source.ip()), self.source.port(), dialled)
     }
 
     /// Who answered, by address.

@@ -80,7 +80,7 @@ impl Services {
             pin.pass = self.ended;
             // Another backend: another connection from the same port.
             if matches!(pin.key.peer, Peer::Backend { .. })
-                && let Some(backend) = sink.backend((key.remote(), key.port), source, port)
+                && let Some(backend) = sink.backend(&key, source, port)
             {
                 pin.key = at(key, backend);
             }
@@ -139,7 +139,7 @@ fn at(key: FlowKey, backend: Backend) -> FlowKey {
 }
 
 fn resolve<T>(key: FlowKey, source: u64, port: u16, sink: &mut impl Sink<T>) -> FlowKey {
-    match sink.backend((key.remote(), key.port), source, port) {
+    match sink.backend(&key, source, port) {
         Some(backend) => at(key, backend),
         None => former(key, source),
     }

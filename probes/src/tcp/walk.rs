@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Walking the kernel's socket tables, a stretch at a time.
 
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use libbpf_rs::ProgramInput;
@@ -39,7 +38,7 @@ pub(super) struct Tables {
 pub struct Discard;
 
 impl<T> Sink<T> for Discard {
-    fn backend(&mut self, _: (IpAddr, u16), _: u64, _: u16) -> Option<Backend> {
+    fn backend(&mut self, _: &FlowKey, _: u64, _: u16) -> Option<Backend> {
         None
     }
     fn listeners(&mut self, _: &[Listener], _: &Processes) {}

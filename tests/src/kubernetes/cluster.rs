@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -14,6 +15,7 @@ use super::pod::{Place, Pod};
 use super::proxy::{self, Served};
 use crate::api_server::objects::{self, Endpoint, EndpointSlice, Service, ServicePort};
 use crate::api_server::{ApiServer, Kubeconfig, Resource, TOKEN};
+use crate::delay::SlowLink;
 use crate::netns::{Host, Link, Subnet, World};
 
 /// The region of both nodes.
@@ -74,6 +76,17 @@ impl Cluster {
         host.ip(&["route", "add", "default", "via", &link.a.v4.to_string()])?;
         host.ip(&["route", "add", "default", "via", &link.a.v6.to_string()])?;
         Ok((host, link))
+    }
+
+    /// Has everything between pods of the one node and of the other take `one_way` longer, as long as the link is kept.
+    pub fn slow_down(&self, one_way: Duration) -> Result<SlowLink> {
+        let link = SlowLink::new(&self.world, &self.a.host, &self.b.host, one_way)?;
+        for (node, own, other) in [(&self.a, &link.a, &self.b), (&self.b, &link.b, &self.a)] {
+            for range in [format!("{}/24", other.pods.v4(0)), format!("{}/64", other.pods.v6(0))] {
+                node.host.ip(&["route", "add", &range, "dev", &own.device])?;
+            }
+        }
+        Ok(link)
     }
 
     /// Runs a pod in a namespace of its own, or in the node's if it is on the host's network, and tells the API server.

@@ -8,8 +8,10 @@
 //! exporter sees all pods' sockets; which node it is on, it is told by flags and by the namespace of process 1.
 
 mod cluster;
+pub mod ends;
 mod exporter;
 mod kubelet;
+pub mod mesh;
 mod node;
 mod pod;
 mod proxy;

@@ -11,8 +11,8 @@ const OWN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 244, 0, 7));
 struct Nat(HashMap<u16, Backend>);
 
 impl Sink<()> for Nat {
-    fn backend(&mut self, dialled: (IpAddr, u16), source: u64, port: u16) -> Option<Backend> {
-        assert_eq!((dialled, source), (SERVICE, digest(OWN)));
+    fn backend(&mut self, key: &FlowKey, source: u64, port: u16) -> Option<Backend> {
+        assert_eq!(((key.remote(), key.port), source), (SERVICE, digest(OWN)));
         self.0.get(&port).copied()
     }
     fn listeners(&mut self, _: &[Listener], _: &Processes) {}
