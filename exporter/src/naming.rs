@@ -111,7 +111,12 @@ impl Naming {
         self.listeners.update(listeners, processes);
     }
 
-    /// Where a connection to a Service really went.
+    /// Hears of the connections made until now.
+    pub fn catch_up(&mut self) {
+        self.services.catch_up();
+    }
+
+    /// Where a connection to a Service really went; told once for each.
     pub fn backend(&mut self, key: &FlowKey, source: u64, port: u16) -> Option<Backend> {
         self.services.backend(key, source, port)
     }

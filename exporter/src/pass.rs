@@ -244,7 +244,7 @@ impl Worker<'_> {
     fn pass(&mut self) -> anyhow::Result<()> {
         let begun = Instant::now();
         self.refresh_names();
-        self.learn_services()?;
+        let learned = self.learn_services();
         // Who has lost an address is charged with what this pass finds; who got it, with what comes after.
         let settles = self.sources.resolver.needs_settling();
         let mut ledger = self.shared.ledger.lock();
@@ -261,6 +261,8 @@ impl Worker<'_> {
         }
         ledger.finish();
         drop(ledger);
+        // Without it, connections to Services go without a backend; the next pass tries again.
+        let result = result.map_err(anyhow::Error::from).and_then(|report| learned.map(|()| report));
         if settles && result.is_ok() {
             self.sources.resolver.settle();
         }

@@ -50,6 +50,10 @@ impl<'a> Post<'a> {
 }
 
 impl Sink<Tag> for Post<'_> {
+    fn catch_up(&mut self) {
+        self.naming.catch_up();
+    }
+
     fn backend(&mut self, key: &FlowKey, source: u64, port: u16) -> Option<Backend> {
         self.naming.backend(key, source, port)
     }

@@ -124,11 +124,14 @@ static __always_inline void connected(struct tcp_sock *tp)
 	struct fg_key key = {};
 	struct fg_sums *sums;
 	u64 took = handshake_time(tp);
+	bool local;
 	u32 bucket = bucket_of(took, FG_CONNECT_FIRST, FG_CONNECT_LAST);
 
 	key_of(&key, tp, true);
+	local = key.peer == FG_PEER_LOCAL;
 	own(&key, tp, true);
-	if (key.peer == FG_PEER_LOCAL)
+	/* Of a Service, too, that has an address of this host: nobody may translate it. */
+	if (local)
 		note_local_owner(tp, &key);
 	sums = sums_of(&key);
 	if (!sums)

@@ -31,8 +31,9 @@ struct Seen {
 }
 
 impl Sink<()> for Seen {
+    fn catch_up(&mut self) {}
     fn backend(&mut self, _: &FlowKey, source: u64, port: u16) -> Option<Backend> {
-        self.backends.get(&(source, port)).copied()
+        self.backends.remove(&(source, port))
     }
     fn listeners(&mut self, listeners: &[Listener], processes: &Processes) {
         self.listeners = listeners.to_vec();

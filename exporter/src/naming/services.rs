@@ -26,13 +26,19 @@ impl Services {
     /// Where a connection from `port` of the address with digest `source` went.
     pub fn backend(&mut self, key: &FlowKey, source: u64, port: u16) -> Option<Backend> {
         let dialled = (key.remote(), key.port);
-        let dialler = key.cgroup ^ (u64::from(key.process) << 32);
-        let (address, to) = self.translations.as_ref()?.backend(dialler, source, port, dialled)?;
+        let (address, to) = self.translations.as_ref()?.take(source, port, dialled)?;
         let service = *self.numbers.entry(dialled).or_insert_with(|| {
             self.dialled.push(dialled);
             (self.dialled.len() - 1) as u32
         });
         Some(Backend { address, port: to, service })
+    }
+
+    /// Hears of the translations made until now.
+    pub fn catch_up(&self) {
+        if let Some(translations) = &self.translations {
+            translations.drain();
+        }
     }
 
     /// The address and port of the Service with this number.

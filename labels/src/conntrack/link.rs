@@ -47,7 +47,6 @@ pub(super) struct Link {
     pub table: Table,
     pub events: u64,
     pub overruns: u64,
-    pub misses: u64,
     dumps: u64,
     dumps_failed: u64,
 }
@@ -70,7 +69,6 @@ impl Link {
             table: Table::new(CAPACITY),
             events: 0,
             overruns: 0,
-            misses: 0,
             dumps: 0,
             dumps_failed: 0,
         }
@@ -256,7 +254,6 @@ impl Link {
             entries: entries as u64,
             reloads: self.dumps,
             reloads_failed: self.dumps_failed,
-            misses: self.misses,
             ..SourceStatus::new("conntrack", self.down.is_none(), detail)
         }
     }

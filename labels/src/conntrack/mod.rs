@@ -54,28 +54,19 @@ impl Conntrack {
     }
 
     /// Where a connection of a client on this node really went: address and port of the backend. None if the
-    /// destination was not translated, or nothing is known of it.
+    /// destination was not translated, or nothing is known of it, or it was asked for before: each answer is given once, so that a later
+    /// connection from the same port has none but its own.
     ///
-    /// `source_digest` and `source_port` are the client's, `dialled` is what it connected to. `dialler` tells clients with one
-    /// address apart: each connection is the first one's that asks. A sidecar proxy dials from its pod's address like the
-    /// application, whose own connections, redirected to the proxy within the pod, are in no table of the host's. Costs 0.1 µs where the
-    /// answer is known. Otherwise reads what the kernel has told in the meantime, without waiting: an established
-    /// connection's event is there by then.
-    pub fn backend(
+    /// `source_digest` and `source_port` are the client's, `dialled` is what it connected to. An established connection is
+    /// known after the next [`Self::drain`].
+    pub fn take(
         &self,
-        dialler: u64,
         source_digest: u64,
         source_port: u16,
         dialled: (IpAddr, u16),
     ) -> Option<(IpAddr, u16)> {
         let dialled = (canonical(dialled.0), dialled.1);
-        let mut link = self.link.lock();
-        let found = link.table.get(dialler, source_digest, source_port, dialled).or_else(|| {
-            link.drain(self.digest, STEP);
-            link.table.get(dialler, source_digest, source_port, dialled)
-        });
-        link.misses += u64::from(found.is_none());
-        found
+        self.link.lock().table.take(source_digest, source_port, dialled)
     }
 
     /// Reads what the kernel has told, and goes on with listing the table. Never waits; ends after about 20 ms even if
@@ -113,8 +104,7 @@ impl Conntrack {
         self.link.lock().events
     }
 
-    /// How this source, `conntrack`, is doing. `entries`: connections known; `reloads`: complete listings of the table;
-    /// `misses`: questions that had no answer.
+    /// How this source, `conntrack`, is doing. `entries`: connections known; `reloads`: complete listings of the table.
     pub fn status(&self) -> SourceStatus {
         self.link.lock().status()
     }

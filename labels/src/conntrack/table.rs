@@ -25,13 +25,11 @@ struct Backend<A> {
     address: A,
     port: u16,
     stamp: u16,
-    /// Whose connection it is: the first that asked; 0 as long as nobody has.
-    dialler: u32,
 }
 
 type Family<A> = LruCache<Key<A>, Backend<A>, RandomState>;
 
-/// The connections with a translated destination that were seen or asked for last.
+/// The connections with a translated destination that were seen last, and that nobody has asked for yet.
 pub(super) struct Table {
     v4: Family<[u8; 4]>,
     v6: Family<[u8; 16]>,
@@ -84,19 +82,12 @@ impl Table {
         }
     }
 
-    /// Where the connection of a dialler went, if that is known and was not another's connection.
-    pub fn get(
-        &mut self,
-        dialler: u64,
-        source: u64,
-        source_port: u16,
-        dialled: (IpAddr, u16),
-    ) -> Option<(IpAddr, u16)> {
-        let dialler = (dialler ^ (dialler >> 32)) as u32;
+    /// Where a connection went, if that is known; forgets it.
+    pub fn take(&mut self, source: u64, source_port: u16, dialled: (IpAddr, u16)) -> Option<(IpAddr, u16)> {
         let ports = (source_port, dialled.1);
         match dialled.0 {
-            IpAddr::V4(address) => get(&mut self.v4, dialler, source, address.octets(), ports),
-            IpAddr::V6(address) => get(&mut self.v6, dialler, source, address.octets(), ports),
+            IpAddr::V4(address) => take(&mut self.v4, source, address.octets(), ports),
+            IpAddr::V6(address) => take(&mut self.v6, source, address.octets(), ports),
         }
     }
 
@@ -117,22 +108,18 @@ fn put<A: Hash + Eq>(
 ) {
     let key = Key { source, dialled, source_port, dialled_port };
     if family.peek(&key).is_none_or(|known| replaces(known.stamp, stamp)) {
-        family.put(key, Backend { address, port, stamp, dialler: 0 });
+        family.put(key, Backend { address, port, stamp });
     }
 }
 
-fn get<A: Hash + Eq + Copy + Into<IpAddr>>(
+fn take<A: Hash + Eq + Into<IpAddr>>(
     family: &mut Family<A>,
-    dialler: u32,
     source: u64,
     dialled: A,
     (source_port, dialled_port): (u16, u16),
 ) -> Option<(IpAddr, u16)> {
-    let backend = family.get_mut(&Key { source, dialled, source_port, dialled_port })?;
-    if backend.dialler == 0 {
-        backend.dialler = dialler;
-    }
-    (backend.dialler == dialler).then(|| (backend.address.into(), backend.port))
+    let backend = family.pop(&Key { source, dialled, source_port, dialled_port })?;
+    Some((backend.address.into(), backend.port))
 }
 
 #[cfg(test)]

@@ -160,7 +160,7 @@ impl Dialled {
     /// What `conntrack` says of it.
     pub fn found(&self, conntrack: &Conntrack) -> Option<(IpAddr, u16)> {
         let dialled = (self.target.ip(), self.target.port());
-        conntrack.backend(1, digest(self.source.ip()), self.source.port(), dialled)
+        conntrack.take(digest(self.source.ip()), self.source.port(), dialled)
     }
 
     /// Who answered, by address.
@@ -261,6 +261,7 @@ impl World {
 /// Each connection is known to have gone where it went; and of 20 or more, which chance sends to one backend alone once
 /// in 500,000 times, some went to either.
 pub fn assert_all_found(conntrack: &Conntrack, connections: &[Dialled]) {
+    conntrack.settle(Duration::from_secs(10));
     for connection in connections {
         let (source, target) = (connection.source, connection.target);
         assert_eq!(connection.found(conntrack), connection.truth(), "{source} to {target}; {conntrack:?}");

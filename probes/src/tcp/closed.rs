@@ -17,6 +17,7 @@ impl<T: Default> Tcp<'_, T> {
     /// When the kernel refuses to swap or read the map; what it holds is kept for the next time.
     pub fn drain_closed(&mut self, sink: &mut impl Sink<T>) -> Result<u64, Error> {
         self.swap_flow_maps()?;
+        sink.catch_up();
         self.learn_processes()?;
         let full = at_rest(&self.skeleton.maps, self.writing_b);
         let (totals, services) = (&mut self.totals, &mut self.services);

@@ -122,9 +122,11 @@ pub struct Listener {
 
 /// Takes what the probe hands out. `T` is kept with each key from one pass to the next.
 pub trait Sink<T> {
+    /// What comes next is about connections that exist now: what is known of where they went must be as new.
+    fn catch_up(&mut self);
     /// Where a connection went that dialled the Service at `key`'s address and port, from the address with [`digest`]
-    /// `source` and from `port`. None if it is not known to have gone elsewhere. Asked for connections that exist or have
-    /// existed lately; `key` tells who dialled as well.
+    /// `source` and from `port`. None if it is not known to have gone elsewhere. To be told once for a connection: another answer is
+    /// taken for another connection from the same port.
     fn backend(&mut self, key: &FlowKey, source: u64, port: u16) -> Option<Backend>;
     /// All listening sockets, to name those by whom connections were accepted: at the begin of a pass, and again before
     /// what grew is reported, for those that came meanwhile.

@@ -76,22 +76,25 @@ impl Services {
         sink: &mut impl Sink<T>,
     ) -> FlowKey {
         let Peer::Service { source, port } = key.peer else { return key };
+        let told = sink.backend(&key, source, port).map(|backend| at(key, backend));
+        let former = former(key, source);
+        let pass = self.ended;
         if let Some(pin) = self.pins.get_mut(&key) {
-            pin.pass = self.ended;
-            // Another backend: another connection from the same port.
-            if matches!(pin.key.peer, Peer::Backend { .. })
-                && let Some(backend) = sink.backend(&key, source, port)
-            {
-                pin.key = at(key, backend);
+            pin.pass = pass;
+            if let Some(told) = told {
+                // Known only now; or else another connection from the same port.
+                if pin.key == former && told != former {
+                    totals.move_live(&former, &told, counters);
+                }
+                pin.key = told;
             }
             return pin.key;
         }
-        let found = resolve(key, source, port, sink);
-        let former = former(key, source);
+        let found = told.unwrap_or(former);
         if self.is_moving(&key) && found != former && totals.knows(&former) {
             totals.move_live(&former, &found, counters);
         }
-        self.pins.insert(key, Pin { key: found, pass: self.ended });
+        self.pins.insert(key, Pin { key: found, pass });
         found
     }
 
@@ -103,14 +106,26 @@ impl Services {
         sink: &mut impl Sink<T>,
     ) -> FlowKey {
         let Peer::Service { source, port } = key.peer else { return key };
-        if let Some(pin) = self.pins.get(&key) {
-            return pin.key;
-        }
         let former = former(key, source);
-        if self.is_moving(&key) && totals.knows(&former) {
+        let moving = self.is_moving(&key) && totals.knows(&former);
+        let pin = self.pins.get_mut(&key);
+        // What it has counted so far was reported as going to the Service.
+        if pin.as_ref().map_or(moving, |pin| pin.key == former) {
             return former;
         }
-        resolve(key, source, port, sink)
+        let told = sink.backend(&key, source, port).map(|backend| at(key, backend));
+        match pin {
+            Some(pin) => {
+                pin.key = told.unwrap_or(pin.key);
+                pin.key
+            }
+            None => {
+                let found = told.unwrap_or(former);
+                // It may live: what just happened may be that it began.
+                self.pins.insert(key, Pin { key: found, pass: self.ended });
+                found
+            }
+        }
     }
 
     /// Ends a pass that saw everything: forgets the connections that have gone and are drained.
@@ -136,13 +151,6 @@ fn former(key: FlowKey, source: u64) -> FlowKey {
 fn at(key: FlowKey, backend: Backend) -> FlowKey {
     let Backend { address, port, service } = backend;
     FlowKey { remote: mapped(address), port, peer: Peer::Backend { service }, ..key }
-}
-
-fn resolve<T>(key: FlowKey, source: u64, port: u16, sink: &mut impl Sink<T>) -> FlowKey {
-    match sink.backend(&key, source, port) {
-        Some(backend) => at(key, backend),
-        None => former(key, source),
-    }
 }
 
 impl<T: Default> Tcp<'_, T> {

@@ -38,6 +38,7 @@ pub(super) struct Tables {
 pub struct Discard;
 
 impl<T> Sink<T> for Discard {
+    fn catch_up(&mut self) {}
     fn backend(&mut self, _: &FlowKey, _: u64, _: u16) -> Option<Backend> {
         None
     }
@@ -81,6 +82,7 @@ impl<T: Default> Tcp<'_, T> {
             let mut first = 0;
             while first <= u64::from(table.1) {
                 let answer = self.run(table, first, false, report)?;
+                sink.catch_up();
                 first = u64::from(answer.next).max(first + 1);
                 report.sockets += u64::from(answer.sockets);
                 for index in 0..answer.sockets as usize {

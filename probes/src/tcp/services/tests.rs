@@ -11,9 +11,10 @@ const OWN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 244, 0, 7));
 struct Nat(HashMap<u16, Backend>);
 
 impl Sink<()> for Nat {
+    fn catch_up(&mut self) {}
     fn backend(&mut self, key: &FlowKey, source: u64, port: u16) -> Option<Backend> {
         assert_eq!(((key.remote(), key.port), source), (SERVICE, digest(OWN)));
-        self.0.get(&port).copied()
+        self.0.remove(&port)
     }
     fn listeners(&mut self, _: &[Listener], _: &Processes) {}
     fn accept_queues(&mut self, _: &[Listener], _: &Processes) {}
@@ -147,6 +148,44 @@ fn a_connection_that_closes_while_it_moves_is_counted_once() {
     // Later ones have nothing to do with what was before.
     books.closed(keys(1).1, 9);
     assert_eq!(books.pass(&[]), grown(&[("10.244.1.1", 9)]));
+}
+
+#[test]
+fn a_backend_that_is_known_late_takes_over_exactly() {
+    let mut books = Books::new();
+    books.learn_service();
+    for _ in 0..3 {
+        books.pass(&[(keys(1).1, 10)]);
+    }
+    books.nat.0.insert(1, backend(1));
+    assert_eq!(books.pass(&[(keys(1).1, 17)]), grown(&[("10.96.0.1", 7)]), "until it was known");
+    assert_eq!(books.pass(&[(keys(1).1, 20)]), grown(&[("10.244.1.1", 3)]));
+    books.closed(keys(1).1, 21);
+    assert_eq!(books.pass(&[]), grown(&[("10.244.1.1", 1)]));
+}
+
+#[test]
+fn an_earlier_connection_from_the_same_port_names_nothing() {
+    let mut books = Books::new();
+    books.learn_service();
+    books.nat.0.insert(1, backend(1));
+    books.closed(keys(1).1, 10);
+    assert_eq!(books.pass(&[]), grown(&[("10.244.1.1", 10)]));
+    books.pass(&[]);
+    books.pass(&[]);
+    // Refused: no endpoint, so no translation.
+    books.closed(keys(1).1, 1);
+    assert_eq!(books.pass(&[]), grown(&[("10.96.0.1", 1)]));
+}
+
+#[test]
+fn what_began_and_lives_is_asked_for_once() {
+    let mut books = Books::new();
+    books.learn_service();
+    books.nat.0.insert(1, backend(1));
+    // It was established: its handshake is drained before its socket is seen.
+    books.closed(keys(1).1, 0);
+    assert_eq!(books.pass(&[(keys(1).1, 5)]), grown(&[("10.244.1.1", 5)]));
 }
 
 #[test]
