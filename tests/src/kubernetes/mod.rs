@@ -13,6 +13,7 @@ mod kubelet;
 mod node;
 mod pod;
 mod proxy;
+pub mod views;
 
 pub use cluster::{Cluster, REGION};
 pub use exporter::NodeExporter;
