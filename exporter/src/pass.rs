@@ -304,8 +304,15 @@ impl Worker<'_> {
         if let Some(conntrack) = &self.sources.conntrack {
             conntrack.refresh();
         }
+        // Not only at a pass: connections to a new Service that end before the next scrape would have no backend.
+        let result = self.learn_services().and_then(|()| self.relieve());
+        self.report(result);
+    }
+
+    /// A pass or less, if something fills up.
+    fn relieve(&mut self) -> anyhow::Result<()> {
         let (waiting, capacity) = self.probe.waiting();
-        let result = if pass_is_due(self.probe.keys(), self.keys_reported, self.passed.elapsed()) {
+        if pass_is_due(self.probe.keys(), self.keys_reported, self.passed.elapsed()) {
             self.pass()
         } else if waiting > capacity / 4 {
             let mut ledger = self.shared.ledger.lock();
@@ -316,8 +323,7 @@ impl Worker<'_> {
             drained.map(drop).map_err(Into::into)
         } else {
             Ok(())
-        };
-        self.report(result);
+        }
     }
 
     fn report(&mut self, result: anyhow::Result<()>) {

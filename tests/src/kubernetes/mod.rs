@@ -15,6 +15,7 @@ pub mod mesh;
 mod node;
 mod pod;
 mod proxy;
+pub mod views;
 
 pub use cluster::{Cluster, REGION};
 pub use exporter::NodeExporter;
