@@ -13,6 +13,7 @@ mod kubelet;
 mod node;
 mod pod;
 mod proxy;
+mod talk;
 
 pub use cluster::{Cluster, REGION};
 pub use exporter::NodeExporter;
@@ -20,3 +21,4 @@ pub(crate) use kubelet::maker_of;
 pub use kubelet::{Driver, Kubelet, Qos, Runtime};
 pub use node::Node;
 pub use pod::{Place, Pod};
+pub use talk::{Talk, grown, own_port};
