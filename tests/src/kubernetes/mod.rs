@@ -14,6 +14,7 @@ mod node;
 mod pod;
 mod proxy;
 mod talk;
+mod told;
 
 pub use cluster::{Cluster, REGION};
 pub use exporter::NodeExporter;
@@ -22,3 +23,4 @@ pub use kubelet::{Driver, Kubelet, Qos, Runtime};
 pub use node::Node;
 pub use pod::{Place, Pod};
 pub use talk::{Talk, grown, own_port};
+pub use told::{SOURCES, Told};

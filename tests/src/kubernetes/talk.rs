@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 use super::cluster::Cluster;
-use super::exporter::NodeExporter;
 use super::node::Node;
 use super::pod::{Place, Pod};
 use crate::api_server::objects;
+use crate::exporter::Exporter;
 use crate::metrics::{Metrics, Selector};
 use crate::traffic::{Server, get};
 
@@ -63,7 +63,7 @@ impl Talk {
 
     /// Has bytes exchanged, and waits until each of these exporters has counted them, seen by the client, under the
     /// edge with these labels and nowhere else.
-    pub fn prove(&self, exporters: &[&NodeExporter], edge: &Selector) -> Result<()> {
+    pub fn prove(&self, exporters: &[&Exporter], edge: &Selector) -> Result<()> {
         let before = exporters.iter().map(|exporter| exporter.scrape()).collect::<Result<Vec<_>>>()?;
         let bytes = self.exchange()?;
         exporters.iter().zip(&before).try_for_each(|(exporter, before)| grown(exporter, before, edge, bytes))
@@ -81,7 +81,7 @@ impl Talk {
 }
 
 /// Waits until what clients received on [`own_port`] has grown by so many bytes since, all of it under `edge`.
-pub fn grown(exporter: &NodeExporter, before: &Metrics, edge: &Selector, bytes: f64) -> Result<()> {
+pub fn grown(exporter: &Exporter, before: &Metrics, edge: &Selector, bytes: f64) -> Result<()> {
     let port = own_port().to_string();
     let all = [("observer", "client"), ("server_port", port.as_str())];
     let of_edge = [&all[..], edge].concat();
