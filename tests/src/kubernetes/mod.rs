@@ -23,4 +23,4 @@ pub use kubelet::{Driver, Kubelet, Qos, Runtime};
 pub use node::Node;
 pub use pod::{Place, Pod};
 pub use talk::{Talk, grown, own_port};
-pub use told::{SOURCES, Told};
+pub use told::{SOURCES, Told, paper_pod};

@@ -85,9 +85,8 @@ pub fn grown(exporter: &Exporter, before: &Metrics, edge: &Selector, bytes: f64)
     let port = own_port().to_string();
     let all = [("observer", "client"), ("server_port", port.as_str())];
     let of_edge = [&all[..], edge].concat();
-    let growth = |now: &Metrics, selector: &Selector| {
-        now.sum(RECEIVED, selector) - before.sum(RECEIVED, selector)
-    };
+    let growth =
+        |now: &Metrics, selector: &Selector| now.sum(RECEIVED, selector) - before.sum(RECEIVED, selector);
     let deadline = Instant::now() + SOON;
     loop {
         let now = exporter.scrape()?;

@@ -3,12 +3,14 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::cluster::Cluster;
 use super::exporter::NodeExporter;
 use super::talk::Talk;
-use crate::api_server::{ApiServer, Behaviour, Kubeconfig, Resource, TOKEN, Verb};
+use crate::api_server::objects;
+use crate::api_server::{ApiServer, Kubeconfig, Resource, TOKEN, Verb};
+use crate::metrics::Metrics;
 
 /// The sources of names that the API is, as the exporter calls them.
 pub const SOURCES: [&str; 5] = [
@@ -31,10 +33,10 @@ pub struct Told {
 }
 
 impl Told {
-    /// Starts both; the API server is of the kind that `behave` makes it. Nobody waits for names.
-    pub fn new(cluster: &Cluster, talk: &Talk, behave: impl FnOnce(&mut Behaviour)) -> Result<Self> {
+    /// Starts both; `prepare` is done to the API server before anybody asks it. Nobody waits for names.
+    pub fn new(cluster: &Cluster, talk: &Talk, prepare: impl FnOnce(&ApiServer)) -> Result<Self> {
         let api = ApiServer::start()?;
-        api.behave(behave);
+        prepare(&api);
         for node in [&cluster.a, &cluster.b] {
             api.put(cluster.object_of(node));
         }
@@ -51,10 +53,12 @@ impl Told {
         SOURCES.iter().try_for_each(|source| self.exporter.wait_for_source(source, up, patience))
     }
 
-    /// How many pods of the cluster it knows.
-    pub fn pods(&self) -> Result<f64> {
+    /// Waits until it knows so many pods of the cluster.
+    pub fn wait_for_pods(&self, pods: f64, patience: Duration) -> Result<()> {
         let selector = [("source", "kubernetes_pods")];
-        Ok(self.exporter.scrape()?.sum("flowgauge_label_source_entries", &selector))
+        let known = |metrics: &Metrics| metrics.sum("flowgauge_label_source_entries", &selector) == pods;
+        let found = self.exporter.wait_until(&format!("{pods} pods"), &selector, patience, known);
+        found.map(drop).with_context(|| format!("its log:\n{}", self.exporter.log()))
     }
 
     /// How many pages of lists were asked for, of all resources.
@@ -66,4 +70,9 @@ impl Told {
     pub fn streams(&self) -> usize {
         self.api.asked().iter().filter(|request| request.parameter("sendInitialEvents") == "true").count()
     }
+}
+
+/// A pod on node `b` that exists in the API only, and has no address.
+pub fn paper_pod(name: &str) -> objects::Pod {
+    objects::Pod { node: "b".to_owned(), ..objects::Pod::new("shop", name) }
 }
