@@ -247,6 +247,7 @@ impl Worker<'_> {
         self.learn_services()?;
         // Who has lost an address is charged with what this pass finds; who got it, with what comes after.
         let settles = self.sources.resolver.needs_settling();
+        let departures = self.sources.resolver.departures();
         let mut ledger = self.shared.ledger.lock();
         ledger.begin(Instant::now());
         let mut post = Post::new(&mut ledger, &mut self.naming);
@@ -261,8 +262,11 @@ impl Worker<'_> {
         }
         ledger.finish();
         drop(ledger);
-        if settles && result.is_ok() {
-            self.sources.resolver.settle();
+        if result.is_ok() {
+            self.sources.resolver.set_reported(departures);
+            if settles {
+                self.sources.resolver.settle();
+            }
         }
         self.may_settle = Instant::now() + begun.elapsed() * SETTLING_COST;
         let mut state = self.shared.state.lock();
