@@ -247,6 +247,7 @@ impl Worker<'_> {
         let learned = self.learn_services();
         // Who has lost an address is charged with what this pass finds; who got it, with what comes after.
         let settles = self.sources.resolver.needs_settling();
+        let departures = self.sources.resolver.departures();
         let mut ledger = self.shared.ledger.lock();
         ledger.begin(Instant::now());
         let mut post = Post::new(&mut ledger, &mut self.naming);
@@ -263,8 +264,11 @@ impl Worker<'_> {
         drop(ledger);
         // Without it, connections to Services go without a backend; the next pass tries again.
         let result = result.map_err(anyhow::Error::from).and_then(|report| learned.map(|()| report));
-        if settles && result.is_ok() {
-            self.sources.resolver.settle();
+        if result.is_ok() {
+            self.sources.resolver.set_reported(departures);
+            if settles {
+                self.sources.resolver.settle();
+            }
         }
         self.may_settle = Instant::now() + begun.elapsed() * SETTLING_COST;
         let mut state = self.shared.state.lock();
@@ -305,8 +309,9 @@ impl Worker<'_> {
             conntrack.refresh();
         }
         // Not only at a pass: connections to a new Service that end before the next scrape would have no backend.
-        let result = self.learn_services().and_then(|()| self.relieve());
-        self.report(result);
+        let learned = self.learn_services();
+        let relieved = self.relieve();
+        self.report(relieved.and(learned));
     }
 
     /// A pass or less, if something fills up.

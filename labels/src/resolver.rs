@@ -181,10 +181,22 @@ impl Resolver {
         self.changes.is_stale(since, subjects)
     }
 
-    /// True when an address that was asked about has been given to another pod: until [`Self::settle`] it is answered as
+    /// True when an address that was asked about, or that was a pod's after [`Self::set_reported`], has been given to another pod: until [`Self::settle`] it is answered as
     /// before, so that what is not yet reported can be charged to who had it. A pass is to be made within a second.
     pub fn needs_settling(&self) -> bool {
         self.cluster.as_ref().is_some_and(|cluster| cluster.needs_settling())
+    }
+
+    /// A number that grows when a pod leaves its address. To be asked for before a pass.
+    pub fn departures(&self) -> u64 {
+        self.cluster.as_ref().map_or(0, |cluster| cluster.departures())
+    }
+
+    /// All that was counted until [`Self::departures`] was this has been named.
+    pub fn set_reported(&self, departures: u64) {
+        if let Some(cluster) = &self.cluster {
+            cluster.set_reported(departures);
+        }
     }
 
     /// All that was counted until now has been named: lets the new holders of addresses take over.

@@ -216,7 +216,9 @@ pub fn spawn(command: &mut Command) -> Result<Process> {
 }
 
 fn listening_port(log: &str) -> Option<u16> {
-    let after = log.split("127.0.0.1:").skip(1);
+    // Other lines tell of other addresses, such as the API server's.
+    let serving = log.lines().filter(|line| line.contains("serving"));
+    let after = serving.flat_map(|line| line.split("127.0.0.1:").skip(1));
     let numbers = after.map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default());
     numbers.filter_map(|digits| digits.parse().ok()).find(|port| *port != 0)
 }

@@ -15,6 +15,8 @@ pub mod mesh;
 mod node;
 mod pod;
 mod proxy;
+mod talk;
+mod told;
 pub mod views;
 
 pub use cluster::{Cluster, REGION};
@@ -23,3 +25,5 @@ pub(crate) use kubelet::maker_of;
 pub use kubelet::{Driver, Kubelet, Qos, Runtime};
 pub use node::Node;
 pub use pod::{Place, Pod};
+pub use talk::{Talk, grown, own_port};
+pub use told::{SOURCES, Told, paper_pod};

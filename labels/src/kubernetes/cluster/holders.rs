@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which pod holds an address, and who held it last.
 //!
-//! Addresses are recycled, and what is counted is named only when it is reported. So an address that was asked about
-//! does not change hands at once: it is *staged*, and goes on being the old pod's until everything counted so far has
-//! been reported ([`Holders::settle`]). One whose pod has gone stays named after it until somebody else gets it, or
+//! Addresses are recycled, and what is counted is named only when it is reported. So an address that was asked about, or
+//! that the old pod had after the last report, does not change hands at once: it is *staged*, and goes on being the old
+//! pod's until everything counted so far has been reported ([`Holders::settle`]). One whose pod has gone stays named after it until somebody else gets it, or
 //! for ten minutes.
 
 use std::collections::VecDeque;
@@ -53,6 +53,13 @@ struct Holder {
     asked: AtomicBool,
 }
 
+impl Holder {
+    /// Whether somebody has had the address after the last report: until now, or until a departure that came later.
+    fn is_unreported(&self, reported: u64) -> bool {
+        self.departed == 0 || self.departed > reported
+    }
+}
+
 /// The addresses of pods with a network of their own.
 #[derive(Default, Debug)]
 pub(crate) struct Holders {
@@ -62,6 +69,8 @@ pub(crate) struct Holders {
     /// When they end, the address, and the number of the departure.
     departed: VecDeque<(Instant, IpAddr, u64)>,
     departures: u64,
+    /// Of the departures, those after this number came after the last report began.
+    reported: u64,
     claims: u64,
     /// What the watches of pods say is old (of own pods, of others): an EndpointSlice that says otherwise since then is
     /// believed.
@@ -148,8 +157,9 @@ impl Holders {
         if let Some(holder) = self.by_addr.get_mut(&addr)
             && holder.claims.is_empty()
         {
+            let unreported = holder.is_unreported(self.reported);
             holder.departed = 0;
-            self.change(addr, None, touched);
+            self.change(addr, None, unreported, touched);
         }
     }
 
@@ -169,8 +179,9 @@ impl Holders {
         let best = holder.claims.iter().max_by_key(|claim| (trusted(claim), claim.since));
         match best.map(|claim| claim.pod.clone()) {
             Some(pod) => {
+                let unreported = holder.is_unreported(self.reported);
                 holder.departed = 0;
-                self.change(addr, Some(pod), touched);
+                self.change(addr, Some(pod), unreported, touched);
             }
             None if holder.departed == 0 => {
                 self.departures += 1;
@@ -181,8 +192,9 @@ impl Holders {
         }
     }
 
-    /// From now on, or from [`Self::settle`] on, the address is `pod`'s.
-    fn change(&mut self, addr: IpAddr, pod: Option<Arc<PodRecord>>, touched: &mut Touched) {
+    /// From now on, or from [`Self::settle`] on, the address is `pod`'s. `unreported`: who had it until now may have been
+    /// counted since the last report.
+    fn change(&mut self, addr: IpAddr, pod: Option<Arc<PodRecord>>, unreported: bool, touched: &mut Touched) {
         let Some(holder) = self.by_addr.get_mut(&addr) else { return };
         let same = match (&holder.shown, &pod) {
             (Some(old), Some(new)) => old.is_same_pod(new),
@@ -197,7 +209,9 @@ impl Holders {
             if !alike {
                 touched.address(addr);
             }
-        } else if holder.shown.is_some() && *holder.asked.get_mut() {
+        } else if holder.shown.is_some()
+            && (unreported || *holder.asked.get_mut() || self.staged.contains_key(&addr))
+        {
             self.staged.insert(addr, pod);
             return;
         } else {
@@ -217,6 +231,16 @@ impl Holders {
     /// True if an address waits for its new holder.
     pub fn needs_settling(&self) -> bool {
         !self.staged.is_empty()
+    }
+
+    /// The number of the last departure.
+    pub fn departures(&self) -> u64 {
+        self.departures
+    }
+
+    /// What was counted until the departure of this number has been reported.
+    pub fn set_reported(&mut self, departures: u64) {
+        self.reported = departures;
     }
 
     /// Lets the new holders take over.
@@ -243,7 +267,7 @@ impl Holders {
             }
             self.departed.pop_front();
             if self.by_addr.get(&addr).is_some_and(|holder| holder.departed == number) {
-                self.give_away(addr, touched);
+                self.change(addr, None, false, touched);
             }
         }
     }

@@ -165,6 +165,16 @@ impl Cluster {
         }
     }
 
+    /// The number of the last pod that has left its address.
+    pub(crate) fn departures(&self) -> u64 {
+        self.state.read().holders.departures()
+    }
+
+    /// Everything counted until the departure of this number has been named.
+    pub(crate) fn set_reported(&self, departures: u64) {
+        self.state.write().holders.set_reported(departures);
+    }
+
     /// Forgets what has gone long ago.
     pub(crate) fn tend(&self) {
         self.update(|_| ());

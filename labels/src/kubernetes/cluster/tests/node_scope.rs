@@ -52,6 +52,7 @@ fn of_two_endpoints_with_one_address_the_newer_counts() {
     let world = World::with_nodes(PodScope::Node);
     world.slices.applied(slice("a", &[80], &[("10.0.1.1", "a-0")]));
     world.slices.applied(slice("b", &[80], &[("10.0.1.1", "b-0")]));
+    world.cluster.settle();
     assert_eq!(world.name("10.0.1.1", None), "pod shop/b  eu-1b");
     world.slices.applied(slice("a", &[80], &[("10.0.1.1", "c-0")]));
     world.cluster.settle();
