@@ -116,6 +116,10 @@ impl Source {
             Source::Files(files) => from_files(files).map_err(|reason| self.error(reason))?,
             Source::Pod => Config::incluster_env().map_err(|error| self.error(service_account(&error)))?,
         };
+        // To trust nobody is not what anybody means.
+        if config.root_cert.as_ref().is_some_and(Vec::is_empty) {
+            return Err(self.error("certificate-authority: no certificate is in it".to_owned()));
+        }
         let agent = concat!("flowgauge/", env!("CARGO_PKG_VERSION"));
         config.headers.push((USER_AGENT, HeaderValue::from_static(agent)));
         // What is to be sent is known here: kube would not trim what it reads from the file.

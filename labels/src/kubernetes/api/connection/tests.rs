@@ -120,3 +120,14 @@ fn a_rotated_token() {
     assert!(credentials.read_token().is_err());
     assert_eq!(credentials.token, "two");
 }
+
+#[test]
+fn an_authority_without_a_certificate_is_refused() {
+    let with = |data: &str| {
+        let server = "server: 'https://192.0.2.1:6443/'";
+        CONFIG.replace(server, &format!("{server}, certificate-authority-data: {data}"))
+    };
+    // "not a certificate"
+    let said = error(&with("bm90IGEgY2VydGlmaWNhdGU="));
+    assert!(said.starts_with("kubeconfig kubeconfig: certificate-authority"), "{said}");
+}
