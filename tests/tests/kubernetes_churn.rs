@@ -2,10 +2,12 @@
 //! Addresses that go from one workload to the next: each byte goes to who had the address then, and nothing grows.
 
 use std::collections::VecDeque;
+use std::net::Ipv4Addr;
+use std::thread;
 use std::time::Instant;
 
-use flowgauge_tests::api_server::{Resource, objects};
-use flowgauge_tests::kubernetes::{Cluster, Node, NodeExporter, Place, Pod, Told, own_port};
+use flowgauge_tests::api_server::{ApiServer, objects};
+use flowgauge_tests::kubernetes::{Cluster, NodeExporter, Place, Pod, own_port};
 use flowgauge_tests::metrics::Metrics;
 use flowgauge_tests::prelude::*;
 
@@ -76,7 +78,7 @@ fn each_byte_goes_to_the_server_that_had_the_address() -> Result<()> {
         drop(serving);
         server = cluster.replace(&cluster.b, server, workload(round + 1), Place::default())?;
         // The old connections' last words are exchanged with whoever is there now.
-        std::thread::sleep(TAKEN_OVER);
+        thread::sleep(TAKEN_OVER);
     }
     for client in closing {
         client.finish()?;
@@ -102,7 +104,7 @@ fn each_byte_goes_to_the_client_that_had_the_address() -> Result<()> {
         // Killed with its connections open: the server's ends close by and by.
         drop(process);
         client = cluster.replace(&cluster.b, client, workload(round + 1), Place::default())?;
-        std::thread::sleep(TAKEN_OVER);
+        thread::sleep(TAKEN_OVER);
     }
     expect(&exporter, SERVER, &edges)?;
     Ok(())
@@ -134,4 +136,102 @@ fn on_its_own_node_a_pod_is_known_by_its_control_group() -> Result<()> {
     }
     expect(&exporter, SERVER, &edges)?;
     Ok(())
+}
+
+/// Pods that come in a second, and as many that go.
+const PODS_A_SECOND: usize = 50;
+/// How long the churn lasts.
+const CHURN: Duration = Duration::from_secs(32);
+/// How many pods on paper there are at a time.
+const ALIVE: usize = 150;
+/// Pods that have gone are remembered for a while, a bounded number of them, and other programs' sockets on this machine
+/// take memory too. What grew with each pod that came and went would soon be more.
+const SPARE_BYTES: f64 = 16e6;
+
+/// Pods on paper come, get an address that another had some seconds before, and go. Returns how many.
+fn churn(api: &ApiServer) -> Result<usize> {
+    let (begin, mut alive, mut count) = (Instant::now(), VecDeque::new(), 0);
+    while begin.elapsed() < CHURN || !alive.is_empty() {
+        if begin.elapsed() < CHURN {
+            let number = count;
+            count += 1;
+            let mut pod = objects::Pod::of_deployment("paper", &format!("job-{}", number % 97));
+            pod.node = if number % 10 == 0 { "a" } else { "b" }.to_owned();
+            pod.phase = "Pending";
+            api.put(&pod);
+            pod.phase = "Running";
+            // RFC 2544 gives these addresses to benchmarks.
+            pod.addresses =
+                vec![Ipv4Addr::new(198, 18, (number / 200 % 2) as u8, (number % 200 + 1) as u8).into()];
+            api.put(&pod);
+            alive.push_back(pod);
+        }
+        if alive.len() > ALIVE || begin.elapsed() >= CHURN {
+            alive.pop_front().map_or(Ok(0), |pod| api.delete(pod))?;
+        }
+        let due = Duration::from_secs(1) * count as u32 / PODS_A_SECOND as u32;
+        thread::sleep(due.saturating_sub(begin.elapsed()));
+    }
+    Ok(count)
+}
+
+/// Real clients follow each other at one address all the while, and the server's node charges each with its own bytes.
+#[test]
+fn names_are_right_and_nothing_grows_while_pods_come_and_go() -> Result<()> {
+    let cluster = Cluster::new()?;
+    let store = cluster.run(&cluster.a, objects::Pod::of_deployment("shop", "store"), Place::default())?;
+    let workload = |round: usize| objects::Pod::of_deployment("shop", &format!("front-{round}"));
+    let mut client = cluster.run(&cluster.b, workload(0), Place::default())?;
+    let _serving = listen(&store)?;
+    let exporter = cluster.exporter(&cluster.a, &[])?;
+    exporter.wait_for_names(SOON)?;
+    let (mut edges, mut early) = (Vec::new(), exporter.scrape()?);
+    let cpu = |metrics: &Metrics| metrics.sum("process_cpu_seconds_total", &[]);
+    let before = cpu(&early);
+    let begin = Instant::now();
+    let count = thread::scope(|scope| {
+        let churning = scope.spawn(|| churn(&cluster.api));
+        for round in 0.. {
+            if begin.elapsed() >= CHURN {
+                break;
+            }
+            let (process, received) = begin_and_note(&client, &store, round)?;
+            edges.push((format!("front-{round}"), "store".to_owned(), received));
+            drop(process);
+            client = cluster.replace(&cluster.b, client, workload(round + 1), Place::default())?;
+            thread::sleep(TAKEN_OVER);
+            let metrics = exporter.scrape()?;
+            if begin.elapsed() < CHURN / 3 {
+                early = metrics;
+            }
+        }
+        churning.join().map_err(|_| anyhow::anyhow!("the churn panicked"))?
+    })?;
+    let elapsed = begin.elapsed();
+    ensure!(count >= PODS_A_SECOND * CHURN.as_secs() as usize * 8 / 10, "too slow a machine: {count} pods");
+    let late = expect(&exporter, SERVER, &edges)?;
+    let memory = [&early, &late].map(|metrics| metrics.sum("process_resident_memory_bytes", &[]));
+    let used = (cpu(&late) - before) / elapsed.as_secs_f64();
+    eprintln!(
+        "{count} pods in {elapsed:?}: {used:.3} CPUs, {memory:?} bytes resident, {} clients",
+        edges.len()
+    );
+    assert!(memory[1] - memory[0] < SPARE_BYTES, "grew from {} to {} bytes", memory[0], memory[1]);
+    assert!(used < 1.0, "{used} CPUs");
+    // Others on this machine have sockets too; the pods that came and went are more than this.
+    for name in ["flowgauge_map_entries", "flowgauge_flow_keys"] {
+        let [early, late] = [&early, &late].map(|metrics| metrics.sum(name, &[]));
+        assert!(late - early < 1000.0, "{name} grew from {early} to {late}");
+    }
+    for (source, entries) in [("kubernetes_pods", 2.0), ("kubernetes_node_pods", 1.0)] {
+        let selector = [("source", source)];
+        assert_eq!(late.sum("flowgauge_label_source_entries", &selector), entries, "{source}");
+    }
+    let asked = cluster.api.asked();
+    assert!(asked.len() == 5 && asked.iter().all(|asked| asked.open), "five watches and no more: {asked:#?}");
+    Ok(())
+}
+
+fn begin_and_note(client: &Pod, store: &Pod, round: usize) -> Result<(Client, f64)> {
+    begin(client, store, 1000 + 100 * round as u64).with_context(|| format!("client {round}"))
 }
