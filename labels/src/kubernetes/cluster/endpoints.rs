@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::record::PodRecord;
 use super::services::Name;
 use super::text::Texts;
 use crate::Map;
@@ -146,6 +147,20 @@ impl Endpoints {
         let all = self.entries_at(addr).filter(here);
         let (entry, endpoint) = all.reduce(|a, b| if b.0.order() < a.0.order() { b } else { a })?;
         Some((&entry.slice, endpoint))
+    }
+
+    /// The pod is an endpoint at this address and port.
+    pub fn names_pod(&self, addr: &IpAddr, port: u16, pod: &PodRecord) -> bool {
+        self.entries_at(addr).any(|(entry, endpoint)| {
+            entry.slice.ports.contains(&port)
+                && endpoint.pod.as_ref() == Some(&pod.name)
+                && entry.slice.namespace == pod.namespace
+        })
+    }
+
+    /// There is an endpoint at this address that is no pod.
+    pub fn has_without_pod(&self, addr: &IpAddr) -> bool {
+        self.entries_at(addr).any(|(_, endpoint)| endpoint.pod.is_none())
     }
 
     /// A service has got or lost its cluster address: tells each of its addresses that other slices have, too.

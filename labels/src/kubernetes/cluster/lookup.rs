@@ -35,8 +35,7 @@ impl State {
     pub fn at(&self, addr: IpAddr, port: Option<u16>) -> Option<Identity> {
         let addr = canonical(addr);
         let node = self.nodes.at(&addr);
-        let is_host = || node.is_some() || !self.pods.on_host(&addr).is_empty();
-        if let Some(pod) = self.holders.get(&addr).filter(|pod| !pod.derived || !is_host()) {
+        if let Some(pod) = self.holders.get(&addr).filter(|pod| self.is_believed(pod, addr, port)) {
             return Some(self.pod_at(pod, addr, port));
         }
         if let Some(service) = self.services.at(&addr, port) {
@@ -53,6 +52,26 @@ impl State {
             }
         }
         node.map(|node| self.node_identity(node))
+    }
+
+    /// The pod holds the whole address. An endpoint does not say whether its pod has a network of its own or the host's:
+    /// where neither the pod nor its node is known, an address that several pods are said to have is a host's, and one
+    /// pod's word counts for the ports on which it is an endpoint, and for clients if nothing speaks against it.
+    fn is_believed(&self, pod: &PodRecord, addr: IpAddr, port: Option<u16>) -> bool {
+        if !pod.derived {
+            return true;
+        }
+        if self.nodes.at(&addr).is_some() || !self.pods.on_host(&addr).is_empty() {
+            return false;
+        }
+        if self.nodes.named(&pod.node).is_some_and(|node| !node.addresses.is_empty()) {
+            return true;
+        }
+        !self.holders.is_contested(&addr)
+            && match port {
+                Some(port) => pod.listens_on(port) || self.endpoints.names_pod(&addr, port, pod),
+                None => !self.endpoints.has_without_pod(&addr),
+            }
     }
 
     /// Namespace and name of the service that is dialled at an address.

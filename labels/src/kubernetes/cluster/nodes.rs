@@ -95,7 +95,11 @@ impl Nodes {
         let departed = self.departed.pop(&record.name);
         let place = |record: &NodeRecord| (record.zone.clone(), record.region.clone());
         let placed = earlier.as_ref().or(departed.as_ref()).map(|earlier| place(earlier)).unwrap_or_default();
-        if placed != place(&record) {
+        // What EndpointSlices say of pods on a node counts for more once its addresses are known.
+        let has_addresses =
+            |record: Option<&Arc<NodeRecord>>| record.is_some_and(|r| !r.addresses.is_empty());
+        let addressed = has_addresses(earlier.as_ref().or(departed.as_ref()));
+        if placed != place(&record) || addressed == record.addresses.is_empty() {
             touched.everything();
         }
         touched.services |= record.name == self.own;

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::endpoints::{EndpointRecord, SliceRecord};
 use super::text::Texts;
 use crate::kubernetes::objects;
 use crate::ranges::canonical;
@@ -55,11 +56,12 @@ pub(crate) struct PodRecord {
     pub detail: Option<Box<Detail>>,
 }
 
-/// What is kept of own pods, and of those on the host's network.
+/// What is kept of own pods, of those on the host's network, and of those that may be.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) struct Detail {
     /// The configuration hash of a static pod.
     pub alias: Option<Uid>,
+    /// Of pods on the host's network, and of derived ones, which may be: where they listen.
     pub host_ports: Box<[u16]>,
     /// Of own pods alone.
     pub containers: Box<[ContainerRecord]>,
@@ -108,25 +110,25 @@ impl PodRecord {
 
     /// The pod that an endpoint refers to, as far as its name tells.
     pub fn derived(
-        namespace: &Arc<str>,
+        slice: &SliceRecord,
+        endpoint: &EndpointRecord,
         pod: &Arc<str>,
-        node: &Arc<str>,
-        zone: &Arc<str>,
         texts: &mut Texts,
     ) -> Self {
+        let detail = Detail { alias: None, host_ports: slice.ports.clone(), containers: Box::default() };
         PodRecord {
             uid: Uid(0),
-            namespace: namespace.clone(),
+            namespace: slice.namespace.clone(),
             name: pod.clone(),
             workload: texts.share(workload_of(pod)),
-            node: node.clone(),
-            zone: zone.clone(),
+            node: endpoint.node.clone(),
+            zone: endpoint.zone.clone(),
             ips: Box::default(),
             host_network: false,
             finished: false,
             derived: true,
             own: false,
-            detail: None,
+            detail: Some(Box::new(detail)),
         }
     }
 
@@ -147,6 +149,7 @@ impl PodRecord {
         self.detail.as_ref()?.alias
     }
 
+    /// The pod declares the port, or the EndpointSlice that it is derived from does.
     pub fn listens_on(&self, port: u16) -> bool {
         self.detail.as_ref().is_some_and(|detail| detail.host_ports.contains(&port))
     }

@@ -144,16 +144,9 @@ fn note(
     match change.now.map(|endpoint| (endpoint, &endpoint.pod)) {
         Some((endpoint, Some(pod))) => {
             let shown = holders.peek(&change.addr);
-            let known = |shown: &&Arc<PodRecord>| {
-                shown.derived
-                    && *shown.name == **pod
-                    && shown.namespace == slice.namespace
-                    && shown.node == endpoint.node
-                    && shown.zone == endpoint.zone
-            };
-            let record = shown.filter(known).cloned().unwrap_or_else(|| {
-                Arc::new(PodRecord::derived(&slice.namespace, pod, &endpoint.node, &endpoint.zone, texts))
-            });
+            let record = PodRecord::derived(slice, endpoint, pod, texts);
+            let known = shown.filter(|shown| ***shown == record).cloned();
+            let record = known.unwrap_or_else(|| Arc::new(record));
             holders.hold(change.addr, Claimant::Slice(number), &record, touched);
         }
         Some((_, None)) => {
