@@ -93,7 +93,8 @@ impl State {
     }
 
     pub fn apply_slice(&mut self, slice: Arc<SliceRecord>) {
-        let State { endpoints, holders, texts, touched, services, .. } = self;
+        let State { endpoints, holders, texts, touched, services, nodes, .. } = self;
+        slice.endpoints.iter().for_each(|endpoint| nodes.note_zone(&endpoint.node, &endpoint.zone, touched));
         let has_cluster_ip = services.has_cluster_ip(&slice.service_key());
         endpoints.apply(&slice, has_cluster_ip, |number, slice, change| {
             note(number, slice, change, holders, texts, touched)

@@ -159,3 +159,32 @@ fn without_nodes_recycled_addresses_are_staged_too() {
     world.cluster.settle();
     assert_eq!(world.name("10.0.1.1", None), "pod shop/b  eu-1c");
 }
+
+#[test]
+fn the_own_nodes_zone_is_the_one_of_its_endpoints_while_nodes_are_unknown() {
+    let world = World::new(PodScope::Node);
+    let place = || {
+        let (zone, region) = world.cluster.own_place();
+        format!("{zone} {region}")
+    };
+    let on = |node: &str, zone: &str| {
+        let mut slice = slice("web", &[80], &[("10.0.0.1", "web-1")]);
+        slice.endpoints[0].node = node.to_owned();
+        slice.endpoints[0].zone = zone.to_owned();
+        world.slices.applied(slice);
+    };
+    on("node-2", "eu-1c");
+    assert_eq!(place(), " ", "another's");
+    let since = world.generation();
+    on(NODE, "eu-1a");
+    assert_eq!(place(), "eu-1a ");
+    assert!(world.is_stale(since, "198.51.100.1"), "whatever is on this node has another zone now");
+    world.slices.deleted(slice("web", &[80], &[]));
+    on(NODE, "");
+    assert_eq!(place(), "eu-1a ", "it stays");
+    world.nodes.applied(node(NODE, "192.0.2.1", "eu-1b"));
+    let since = world.generation();
+    on(NODE, "eu-1d");
+    assert_eq!(place(), "eu-1b eu-1", "the node knows better");
+    assert!(!world.is_stale(since, "198.51.100.1"));
+}
