@@ -103,10 +103,9 @@ impl Pods {
             self.departed.pop(&uid);
             self.note_own(&pod, None, touched);
             let known = Known { pod: pod.clone(), seen: bit, deleted: 0 };
+            // Who had finished before may have lost its addresses to anybody since.
             if known.is_alive() {
                 self.settle_in(&pod, holders, touched);
-            } else if !pod.host_network {
-                pod.ips.iter().for_each(|addr| holders.remember(*addr, &pod, touched));
             }
             self.known.insert(uid, known);
             return;
@@ -127,6 +126,10 @@ impl Pods {
         self.note_own(&pod, Some(&earlier), touched);
         if was_alive && !is_alive {
             self.move_out(&earlier, &[], holders, touched);
+            // It may have ended as soon as it had them.
+            if !pod.host_network {
+                pod.ips.iter().for_each(|addr| holders.remember(*addr, &pod, touched));
+            }
         } else if is_alive {
             if was_alive {
                 let stays = if pod.host_network == earlier.host_network { &*pod.ips } else { &[] };
