@@ -25,8 +25,8 @@ pub struct Pod {
     pub ips: Vec<IpAddr>,
     /// `status.phase` is `Succeeded` or `Failed`: the addresses may be another's by now.
     pub finished: bool,
-    /// `spec.containers[].ports[].containerPort` of a pod on the host's network, TCP: what it may listen on. Empty for
-    /// other pods.
+    /// `spec.containers[].ports[].containerPort` of a pod on the host's network, TCP, and the numbers of the ports at
+    /// which its `livenessProbe`, `readinessProbe` and `startupProbe` ask: what it may listen on. Empty for other pods.
     pub host_ports: Vec<u16>,
     /// All containers, those of the init and the ephemeral kind too.
     pub containers: Vec<Container>,

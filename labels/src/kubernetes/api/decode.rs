@@ -8,6 +8,8 @@ use serde::de::DeserializeOwned;
 use super::super::objects::{Container, Endpoint, EndpointSlice, Node, Pod, Service, ServicePort};
 use super::{owner, wire};
 
+mod ports;
+
 /// A kind of objects that is watched.
 pub(super) trait Kind: Sized + Send + 'static {
     type Wire: DeserializeOwned;
@@ -48,12 +50,12 @@ impl Kind for Pod {
         let node = spec.node_name.clone().unwrap_or_default();
         let workload = owner::workload(&metadata, &node);
         let host_network = spec.host_network.unwrap_or_default();
-        let host_ports = if host_network { container_ports(&spec) } else { Vec::new() };
         let listed = status.pod_ips.into_iter().flatten().filter_map(|ip| ip.ip);
         let mut ips = addresses(listed);
         if ips.is_empty() {
             ips = addresses(status.pod_ip);
         }
+        let host_ports = if host_network { ports::of_host(&spec, &ips) } else { Vec::new() };
         let mut containers = Vec::new();
         let groups = [
             (spec.containers, status.container_statuses, true),
@@ -104,17 +106,6 @@ fn add_containers(
 /// Init containers that restart for ever are sidecars: they run as long as the pod does.
 fn is_lasting(container: &wire::Container, lasting: bool) -> bool {
     lasting || container.restart_policy.as_deref() == Some("Always")
-}
-
-fn container_ports(spec: &wire::PodSpec) -> Vec<u16> {
-    let containers = spec.containers.iter().flatten();
-    let sidecars = spec.init_containers.iter().flatten().filter(|c| is_lasting(c, false));
-    let ports = containers.chain(sidecars).flat_map(|c| c.ports.iter().flatten());
-    let mut ports: Vec<u16> =
-        ports.filter(|p| is_tcp(p.protocol.as_deref())).filter_map(|p| port(p.container_port)).collect();
-    ports.sort_unstable();
-    ports.dedup();
-    ports
 }
 
 impl Kind for Service {

@@ -80,6 +80,32 @@ pub(super) struct Container {
     pub name: Option<String>,
     pub restart_policy: Option<String>,
     pub ports: Option<Vec<ContainerPort>>,
+    pub liveness_probe: Option<Probe>,
+    pub readiness_probe: Option<Probe>,
+    pub startup_probe: Option<Probe>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Probe {
+    pub http_get: Option<ProbedPort>,
+    pub tcp_socket: Option<ProbedPort>,
+    pub grpc: Option<ProbedPort>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ProbedPort {
+    /// The pod's own address where none is given.
+    pub host: Option<String>,
+    pub port: Option<PortOrName>,
+}
+
+/// A port's number, or its name in the container's `ports`, where it has a number.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum PortOrName {
+    Number(i64),
+    Name(serde::de::IgnoredAny),
 }
 
 #[derive(Deserialize)]

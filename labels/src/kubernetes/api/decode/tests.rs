@@ -88,6 +88,28 @@ fn ports_of_pods_in_their_own_network_do_not_matter() {
 }
 
 #[test]
+fn ports_that_are_probed() {
+    let mut object = pod();
+    object["spec"]["initContainers"] = json!([
+        { "name": "setup", "livenessProbe": { "grpc": { "port": 1 } } },
+        { "name": "mesh", "restartPolicy": "Always", "startupProbe": { "httpGet": { "port": 15021 } } },
+    ]);
+    object["spec"]["containers"] = json!([
+        { "name": "kube-apiserver",
+            "livenessProbe": { "httpGet": { "host": "10.1.0.7", "path": "/livez", "port": 6443, "scheme": "HTTPS" } },
+            "readinessProbe": { "tcpSocket": { "port": 2381, "host": "127.0.0.1" }, "periodSeconds": 1 },
+            "startupProbe": { "grpc": { "port": 9000, "service": null } } },
+        { "name": "named", "livenessProbe": { "httpGet": { "port": "http" } }, "readinessProbe": null,
+            "startupProbe": { "exec": { "command": ["true"] } } },
+        { "name": "odd", "livenessProbe": { "httpGet": { "port": 70000 }, "tcpSocket": { "port": [1, {}] },
+            "grpc": { "port": null } }, "readinessProbe": { "tcpSocket": { "port": 443, "host": "192.0.2.9" } } },
+    ]);
+    assert_eq!(read::<Pod>(&object).host_ports, [2381, 6443, 9000, 15021]);
+    object["spec"]["hostNetwork"] = json!(false);
+    assert_eq!(read::<Pod>(&object).host_ports, [0u16; 0]);
+}
+
+#[test]
 fn addresses_of_pods() {
     let mut object = pod();
     object["status"]["podIPs"] = Value::Null;
