@@ -63,6 +63,7 @@ fn slice(number: u32, shift: u32) -> EndpointSlice {
         name: format!("service-{number}-x2x7p"),
         service: format!("service-{number}"),
         ports: vec![8080, 8443],
+        all_ports: false,
         endpoints: (0..ENDPOINTS).map(endpoint).collect(),
     }
 }

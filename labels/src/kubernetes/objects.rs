@@ -79,6 +79,8 @@ pub struct EndpointSlice {
     pub service: String,
     /// `ports[].port` of protocol TCP.
     pub ports: Vec<u16>,
+    /// The slice has no `ports`, or one of protocol TCP without a number: its endpoints are selected on all ports.
+    pub all_ports: bool,
     /// `endpoints`
     pub endpoints: Vec<Endpoint>,
 }

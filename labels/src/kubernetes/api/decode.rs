@@ -177,12 +177,14 @@ impl Kind for EndpointSlice {
             node: endpoint.node_name.unwrap_or_default(),
             zone: endpoint.zone.unwrap_or_default(),
         };
-        let ports = wire.ports.into_iter().flatten().filter(|p| is_tcp(p.protocol.as_deref()));
+        let listed = wire.ports.unwrap_or_default();
+        let ports = || listed.iter().filter(|p| is_tcp(p.protocol.as_deref()));
         EndpointSlice {
             namespace: wire.metadata.namespace.unwrap_or_default(),
             name: wire.metadata.name.unwrap_or_default(),
             service: wire.metadata.labels.and_then(|labels| labels.service_name).unwrap_or_default(),
-            ports: ports.filter_map(|p| port(p.port)).collect(),
+            all_ports: listed.is_empty() || ports().any(|p| p.port.is_none()),
+            ports: ports().filter_map(|p| port(p.port)).collect(),
             endpoints: wire.endpoints.into_iter().flatten().map(endpoint).collect(),
         }
     }

@@ -28,6 +28,7 @@ pub(crate) struct SliceRecord {
     /// Empty if it belongs to none.
     pub service: Arc<str>,
     pub ports: Box<[u16]>,
+    pub all_ports: bool,
     /// In the order of their addresses, each of which occurs once.
     pub endpoints: Box<[EndpointRecord]>,
 }
@@ -53,6 +54,7 @@ impl SliceRecord {
             name: texts.share(&slice.name),
             service: texts.share(&slice.service),
             ports: slice.ports.as_slice().into(),
+            all_ports: slice.all_ports,
             endpoints: endpoints.into_boxed_slice(),
         }
     }
@@ -80,9 +82,10 @@ struct Entry {
 }
 
 impl Entry {
-    /// Where several services select an address, the first in this order counts.
-    fn order(&self) -> (bool, &str, &str) {
-        (!self.has_cluster_ip, &self.slice.namespace, &self.slice.service)
+    /// Where several services select an address on this port, the first in this order counts.
+    fn order(&self, port: u16) -> (bool, bool, &str, &str) {
+        let names_port = self.slice.ports.contains(&port);
+        (!names_port, !self.has_cluster_ip, &self.slice.namespace, &self.slice.service)
     }
 }
 
@@ -134,18 +137,23 @@ impl Endpoints {
     }
 
     /// The slice whose service selects this address on this port, and the endpoint in it. Of several services, one
-    /// with a cluster address, and then the first by namespace and name.
+    /// that names the port, then one with a cluster address, and then the first by namespace and name. On a `host`, all
+    /// ports are many servers', so that a service has to name the port.
     pub fn selecting(
         &self,
         addr: &IpAddr,
         port: u16,
+        host: bool,
         wanted: impl Fn(&EndpointRecord) -> bool,
     ) -> Option<(&SliceRecord, &EndpointRecord)> {
         let here = |(entry, endpoint): &(&Entry, &EndpointRecord)| {
-            !entry.slice.service.is_empty() && entry.slice.ports.contains(&port) && wanted(endpoint)
+            let slice = &entry.slice;
+            !slice.service.is_empty()
+                && (slice.ports.contains(&port) || (slice.all_ports && !host))
+                && wanted(endpoint)
         };
         let all = self.entries_at(addr).filter(here);
-        let (entry, endpoint) = all.reduce(|a, b| if b.0.order() < a.0.order() { b } else { a })?;
+        let (entry, endpoint) = all.reduce(|a, b| if b.0.order(port) < a.0.order(port) { b } else { a })?;
         Some((&entry.slice, endpoint))
     }
 
@@ -195,7 +203,9 @@ impl Endpoints {
             }
             self.by_service.entry(record.service_key()).or_default().push(number);
         }
-        let all = earlier.as_ref().is_none_or(|e| e.service != record.service || e.ports != record.ports);
+        let all = earlier.as_ref().is_none_or(|e| {
+            (&e.service, &e.ports, e.all_ports) != (&record.service, &record.ports, record.all_ports)
+        });
         let mut old = earlier.as_ref().map_or(&[][..], |earlier| &earlier.endpoints).iter().peekable();
         let mut new = record.endpoints.iter().peekable();
         loop {

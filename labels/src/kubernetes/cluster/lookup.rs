@@ -102,16 +102,17 @@ impl State {
 
     /// The service that selects a local pod on this port.
     pub fn service_of(&self, uid: Uid, port: u16) -> Option<Arc<str>> {
-        self.service_of_any(&self.pods.by_uid(uid)?.ips, port)
+        let pod = self.pods.by_uid(uid)?;
+        self.service_of_any(&pod.ips, port, pod.host_network)
     }
 
     /// The service that selects the own node itself on this port.
     pub fn service_of_node(&self, port: u16) -> Option<Arc<str>> {
-        self.service_of_any(&self.nodes.own()?.addresses, port)
+        self.service_of_any(&self.nodes.own()?.addresses, port, true)
     }
 
-    fn service_of_any(&self, addresses: &[IpAddr], port: u16) -> Option<Arc<str>> {
-        let selecting = |addr| self.endpoints.selecting(addr, port, |_| true);
+    fn service_of_any(&self, addresses: &[IpAddr], port: u16, host: bool) -> Option<Arc<str>> {
+        let selecting = |addr| self.endpoints.selecting(addr, port, host, |_| true);
         addresses.iter().find_map(selecting).map(|(slice, _)| slice.service.clone())
     }
 
@@ -137,7 +138,7 @@ impl State {
         {
             identity.zone = zone.clone();
         }
-        let selecting = |port| self.endpoints.selecting(&addr, port, |_| true);
+        let selecting = |port| self.endpoints.selecting(&addr, port, pod.host_network, |_| true);
         if let Some((slice, _)) = port.and_then(selecting) {
             identity.service = slice.service.clone();
         }
@@ -165,7 +166,7 @@ impl State {
         let addresses = || std::iter::once(&addr).chain(elsewhere.clone());
         let pods = || addresses().flat_map(|addr| self.pods.on_host(addr));
         let refers = |endpoint: &EndpointRecord| endpoint.pod.is_some();
-        if let Some((slice, endpoint)) = self.endpoints.selecting(&addr, port, refers) {
+        if let Some((slice, endpoint)) = self.endpoints.selecting(&addr, port, true, refers) {
             let referred = |pod: &&Arc<PodRecord>| {
                 endpoint.pod.as_ref() == Some(&pod.name) && slice.namespace == pod.namespace
             };
@@ -210,7 +211,7 @@ impl State {
         node: Option<&Arc<NodeRecord>>,
     ) -> Option<Identity> {
         let wanted = |endpoint: &EndpointRecord| endpoint.pod.is_none();
-        let (slice, endpoint) = self.endpoints.selecting(&addr, port, wanted)?;
+        let (slice, endpoint) = self.endpoints.selecting(&addr, port, node.is_some(), wanted)?;
         let kind = if is_public(addr) && node.is_none() { Kind::External } else { Kind::Host };
         let name = (slice.namespace.clone(), slice.service.clone());
         let mut identity = self.service_identity(kind, name, true);

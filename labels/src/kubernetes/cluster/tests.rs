@@ -139,6 +139,7 @@ pub(super) fn slice(service: &str, ports: &[u16], endpoints: &[(&str, &str)]) ->
         name: format!("{service}-1"),
         service: service.to_owned(),
         ports: ports.to_vec(),
+        all_ports: false,
         endpoints: endpoints.iter().map(endpoint).collect(),
     }
 }

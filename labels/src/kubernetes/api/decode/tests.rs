@@ -139,7 +139,8 @@ fn what_is_null_or_not_there_is_nothing() {
     });
     assert_eq!(read::<Pod>(&nulls), bare);
     assert_eq!(read::<Service>(&json!({ "spec": { "ports": null }, "status": {} })), Service::default());
-    assert_eq!(read::<EndpointSlice>(&json!({ "endpoints": null, "ports": null })), EndpointSlice::default());
+    let everywhere = EndpointSlice { all_ports: true, ..EndpointSlice::default() };
+    assert_eq!(read::<EndpointSlice>(&json!({ "endpoints": null, "ports": null })), everywhere);
     assert_eq!(read::<Node>(&json!({ "spec": null, "status": { "addresses": null } })), Node::default());
 }
 
@@ -189,7 +190,7 @@ fn an_endpoint_slice_with_all_there_is() {
         "metadata": { "name": "web-abcde", "namespace": "shop",
             "labels": { "kubernetes.io/service-name": "web", "endpointslice.kubernetes.io/managed-by": "x" } },
         "addressType": "IPv4",
-        "ports": [{ "name": "", "port": 8080, "protocol": "TCP" }, { "port": 53, "protocol": "UDP" }, { "port": null }],
+        "ports": [{ "name": "", "port": 8080, "protocol": "TCP" }, { "port": 53, "protocol": "UDP" }, { "port": 0 }],
         "endpoints": [
             { "addresses": ["10.1.0.7"], "conditions": { "ready": true }, "nodeName": "node-1", "zone": "a",
                 "targetRef": { "kind": "Pod", "name": "web-1", "namespace": "shop", "uid": "u-1" } },
@@ -208,6 +209,7 @@ fn an_endpoint_slice_with_all_there_is() {
         name: "web-abcde".to_owned(),
         service: "web".to_owned(),
         ports: vec![8080],
+        all_ports: false,
         endpoints: vec![
             endpoint("10.1.0.7", Some("web-1"), "node-1", "a"),
             endpoint("10.1.0.8", None, "", ""),
@@ -217,6 +219,22 @@ fn an_endpoint_slice_with_all_there_is() {
     assert_eq!(read::<EndpointSlice>(&object), wanted);
     object["addressType"] = json!("FQDN");
     assert!(read::<EndpointSlice>(&object).endpoints.iter().all(|endpoint| endpoint.addresses.is_empty()));
+}
+
+#[test]
+fn endpoint_slices_of_all_ports() {
+    for (ports, all_ports) in [
+        (Value::Null, true),
+        (json!([]), true),
+        (json!([{ "port": null, "protocol": "TCP" }]), true),
+        (json!([{ "port": 80 }, {}]), true),
+        (json!([{ "port": 80 }]), false),
+        (json!([{ "port": 53, "protocol": "UDP" }]), false),
+        (json!([{ "protocol": "UDP" }, { "port": null, "protocol": "SCTP" }]), false),
+    ] {
+        let slice = read::<EndpointSlice>(&json!({ "ports": ports }));
+        assert_eq!(slice.all_ports, all_ports, "{ports}");
+    }
 }
 
 #[test]
