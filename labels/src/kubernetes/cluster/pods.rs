@@ -152,7 +152,7 @@ impl Pods {
         }
         if forgotten {
             self.known.remove(&uid);
-            if let Some(alias) = pod.alias() {
+            if let Some(alias) = pod.alias().filter(|alias| self.aliases.get(alias) == Some(&uid)) {
                 self.aliases.remove(&alias);
                 self.departed.put(alias, pod.clone());
             }
@@ -178,13 +178,16 @@ impl Pods {
 
     /// The names of local sockets depend on own pods.
     fn note_own(&mut self, pod: &Arc<PodRecord>, earlier: Option<&Arc<PodRecord>>, touched: &mut Touched) {
-        let alias = pod.alias();
-        if let Some(old) = earlier.and_then(|earlier| earlier.alias()).filter(|old| Some(*old) != alias) {
-            self.aliases.remove(&old);
-        }
-        if let Some(alias) = alias {
-            self.departed.pop(&alias);
-            self.aliases.insert(alias, pod.uid);
+        let (alias, old) = (pod.alias(), earlier.and_then(|earlier| earlier.alias()));
+        if alias != old {
+            // A mirror pod that is made anew has the alias of the one before, which may still be told of.
+            if let Some(old) = old.filter(|old| self.aliases.get(old) == Some(&pod.uid)) {
+                self.aliases.remove(&old);
+            }
+            if let Some(alias) = alias {
+                self.departed.pop(&alias);
+                self.aliases.insert(alias, pod.uid);
+            }
         }
         if pod.own && earlier != Some(pod) {
             touched.pods.push(pod.uid);
