@@ -15,6 +15,10 @@ pub struct Pod {
     /// `metadata.annotations["kubernetes.io/config.hash"]`: the uid by which the kubelet knows a static pod, whose
     /// mirror in the API has another one.
     pub config_hash: Option<String>,
+    /// `metadata.creationTimestamp`, seconds since 1970; 0 if it is not given.
+    pub created: i64,
+    /// It has a `metadata.deletionTimestamp`: it is about to go.
+    pub deleting: bool,
     /// The controller, as far as the pod itself tells.
     pub workload: String,
     /// `spec.nodeName`; empty until it is scheduled.

@@ -70,6 +70,8 @@ impl Kind for Pod {
             namespace: metadata.namespace.unwrap_or_default(),
             name: metadata.name.unwrap_or_default(),
             config_hash: metadata.annotations.and_then(|a| a.config_hash).filter(|hash| !hash.is_empty()),
+            created: metadata.creation_timestamp.and_then(|at| seconds(&at)).unwrap_or_default(),
+            deleting: metadata.deletion_timestamp.is_some(),
             workload,
             node,
             host_network,
@@ -236,6 +238,11 @@ fn addresses(texts: impl IntoIterator<Item = String>) -> Vec<IpAddr> {
 /// TCP is what the API means where none is given.
 fn is_tcp(protocol: Option<&str>) -> bool {
     protocol.is_none_or(|protocol| protocol.is_empty() || protocol == "TCP")
+}
+
+/// Seconds since 1970 of a time as the API writes it (RFC 3339).
+fn seconds(time: &str) -> Option<i64> {
+    time.parse().ok().map(jiff::Timestamp::as_second)
 }
 
 fn port(number: Option<i64>) -> Option<u16> {

@@ -12,6 +12,7 @@ pub(super) struct Metadata {
     pub uid: Option<String>,
     pub resource_version: Option<String>,
     pub creation_timestamp: Option<String>,
+    pub deletion_timestamp: Option<String>,
     pub labels: Option<Labels>,
     pub annotations: Option<Annotations>,
     pub owner_references: Option<Vec<OwnerReference>>,

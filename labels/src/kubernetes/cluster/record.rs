@@ -48,6 +48,10 @@ pub(crate) struct PodRecord {
     pub ips: Box<[IpAddr]>,
     pub host_network: bool,
     pub finished: bool,
+    /// When it was made, in seconds since 1970.
+    pub created: i64,
+    /// It is about to go.
+    pub deleting: bool,
     /// Made up from an endpoint's reference.
     pub derived: bool,
     /// On this node.
@@ -102,6 +106,8 @@ impl PodRecord {
             ips: pod.ips.iter().map(|addr| canonical(*addr)).collect(),
             host_network: pod.host_network,
             finished: pod.finished,
+            created: pod.created,
+            deleting: pod.deleting,
             derived: false,
             own,
             detail,
@@ -126,6 +132,8 @@ impl PodRecord {
             ips: Box::default(),
             host_network: false,
             finished: false,
+            created: 0,
+            deleting: false,
             derived: true,
             own: false,
             detail: Some(Box::new(detail)),

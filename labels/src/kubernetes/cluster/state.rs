@@ -52,13 +52,15 @@ impl State {
         self.pods.remove(watch, uid, &mut self.holders, &mut self.touched);
     }
 
-    pub fn replace_pods(&mut self, watch: Watch, list: Vec<Arc<PodRecord>>) {
+    pub fn replace_pods(&mut self, watch: Watch, mut list: Vec<Arc<PodRecord>>) {
         let listed: Set<Uid> = list.iter().map(|pod| pod.uid).collect();
         // First who has gone: their addresses may be others' in the same list.
         self.pods.retain(watch, &listed, &mut self.holders, &mut self.touched);
         let more = list.len().saturating_sub(self.pods.total());
         self.pods.reserve(more);
         self.holders.reserve(more);
+        // A list tells nothing of what happened in which order. Of two with one address, the last to be told of has it.
+        list.sort_by_key(|pod| (pod.created, !pod.deleting));
         list.into_iter().for_each(|pod| self.apply_pod(watch, pod));
     }
 

@@ -61,6 +61,8 @@ fn a_pod_with_all_there_is() {
         namespace: "shop".to_owned(),
         name: "web-6b9c7f5d4-x7k2p".to_owned(),
         config_hash: Some("c0ffee".to_owned()),
+        created: 1_710_000_000,
+        deleting: false,
         workload: "web".to_owned(),
         node: "node-1".to_owned(),
         host_network: true,
@@ -126,6 +128,17 @@ fn finished_pods() {
     for (phase, finished) in [("Succeeded", true), ("Failed", true), ("Pending", false), ("Unknown", false)] {
         object["status"]["phase"] = json!(phase);
         assert_eq!(read::<Pod>(&object).finished, finished, "{phase}");
+    }
+}
+
+#[test]
+fn when_pods_were_made_and_that_they_are_about_to_go() {
+    let mut object = pod();
+    object["metadata"]["deletionTimestamp"] = json!("2024-03-09T17:00:00Z");
+    assert!(read::<Pod>(&object).deleting);
+    for (time, created) in [("1970-01-01T00:01:00Z", 60), ("1970-01-01T01:01:00+01:00", 60), ("now", 0)] {
+        object["metadata"]["creationTimestamp"] = json!(time);
+        assert_eq!(read::<Pod>(&object).created, created, "{time}");
     }
 }
 
