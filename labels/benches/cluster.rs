@@ -54,6 +54,7 @@ fn slice(number: u32, shift: u32) -> EndpointSlice {
         Endpoint {
             addresses: vec![pod.ips[0]],
             pod: Some(pod.name),
+            pod_namespace: String::new(),
             node: pod.node,
             zone: "eu-1a".to_owned(),
         }

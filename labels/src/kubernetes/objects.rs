@@ -96,6 +96,8 @@ pub struct Endpoint {
     pub addresses: Vec<IpAddr>,
     /// `targetRef.name` if `targetRef.kind` is Pod.
     pub pod: Option<String>,
+    /// `targetRef.namespace` of that pod; empty if it is the slice's.
+    pub pod_namespace: String,
     /// `nodeName`
     pub node: String,
     /// `zone`

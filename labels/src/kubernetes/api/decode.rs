@@ -173,21 +173,27 @@ impl Kind for EndpointSlice {
 
     fn slim(wire: wire::EndpointSlice) -> Self {
         let of_addresses = matches!(wire.address_type.as_deref(), Some("IPv4" | "IPv6"));
-        let endpoint = |endpoint: wire::Endpoint| Endpoint {
-            addresses: addresses(endpoint.addresses.into_iter().flatten().filter(|_| of_addresses)),
-            pod: endpoint.target_ref.filter(|to| to.kind.as_deref() == Some("Pod")).and_then(|to| to.name),
-            node: endpoint.node_name.unwrap_or_default(),
-            zone: endpoint.zone.unwrap_or_default(),
+        let namespace = wire.metadata.namespace.unwrap_or_default();
+        let endpoint = |endpoint: wire::Endpoint| {
+            let pod = endpoint.target_ref.filter(|to| to.kind.as_deref() == Some("Pod"));
+            let (pod, pod_namespace) = pod.map(|to| (to.name, to.namespace)).unwrap_or_default();
+            Endpoint {
+                addresses: addresses(endpoint.addresses.into_iter().flatten().filter(|_| of_addresses)),
+                pod,
+                pod_namespace: pod_namespace.filter(|other| *other != namespace).unwrap_or_default(),
+                node: endpoint.node_name.unwrap_or_default(),
+                zone: endpoint.zone.unwrap_or_default(),
+            }
         };
         let listed = wire.ports.unwrap_or_default();
         let ports = || listed.iter().filter(|p| is_tcp(p.protocol.as_deref()));
         EndpointSlice {
-            namespace: wire.metadata.namespace.unwrap_or_default(),
             name: wire.metadata.name.unwrap_or_default(),
             service: wire.metadata.labels.and_then(|labels| labels.service_name).unwrap_or_default(),
             all_ports: listed.is_empty() || ports().any(|p| p.port.is_none()),
             ports: ports().filter_map(|p| port(p.port)).collect(),
             endpoints: wire.endpoints.into_iter().flatten().map(endpoint).collect(),
+            namespace,
         }
     }
 }

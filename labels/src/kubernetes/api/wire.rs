@@ -210,6 +210,7 @@ pub(super) struct Endpoint {
 #[derive(Deserialize)]
 pub(super) struct TargetRef {
     pub kind: Option<String>,
+    pub namespace: Option<String>,
     pub name: Option<String>,
 }
 

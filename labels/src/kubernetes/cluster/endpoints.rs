@@ -16,6 +16,8 @@ use crate::ranges::canonical;
 pub(crate) struct EndpointRecord {
     pub addr: IpAddr,
     pub pod: Option<Arc<str>>,
+    /// The pod's, where it is not the slice's.
+    pub namespace: Option<Arc<str>>,
     pub node: Arc<str>,
     pub zone: Arc<str>,
 }
@@ -37,10 +39,12 @@ impl SliceRecord {
     pub fn new(slice: &objects::EndpointSlice, texts: &mut Texts) -> SliceRecord {
         let mut endpoints = Vec::with_capacity(slice.endpoints.len());
         for endpoint in &slice.endpoints {
+            let namespace = Some(endpoint.pod_namespace.as_str()).filter(|namespace| !namespace.is_empty());
             for addr in &endpoint.addresses {
                 endpoints.push(EndpointRecord {
                     addr: canonical(*addr),
                     pod: endpoint.pod.as_deref().map(|pod| texts.share(pod)),
+                    namespace: namespace.map(|namespace| texts.share(namespace)),
                     node: texts.share(&endpoint.node),
                     zone: texts.share(&endpoint.zone),
                 });
@@ -65,6 +69,11 @@ impl SliceRecord {
 
     pub fn service_key(&self) -> Name {
         (self.namespace.clone(), self.service.clone())
+    }
+
+    /// The namespace of the pod that an endpoint of this slice refers to.
+    pub fn pod_namespace<'a>(&'a self, endpoint: &'a EndpointRecord) -> &'a Arc<str> {
+        endpoint.namespace.as_ref().unwrap_or(&self.namespace)
     }
 
     fn endpoint(&self, addr: &IpAddr) -> Option<&EndpointRecord> {
@@ -162,7 +171,7 @@ impl Endpoints {
         self.entries_at(addr).any(|(entry, endpoint)| {
             entry.slice.ports.contains(&port)
                 && endpoint.pod.as_ref() == Some(&pod.name)
-                && entry.slice.namespace == pod.namespace
+                && *entry.slice.pod_namespace(endpoint) == pod.namespace
         })
     }
 

@@ -168,7 +168,7 @@ impl State {
         let refers = |endpoint: &EndpointRecord| endpoint.pod.is_some();
         if let Some((slice, endpoint)) = self.endpoints.selecting(&addr, port, true, refers) {
             let referred = |pod: &&Arc<PodRecord>| {
-                endpoint.pod.as_ref() == Some(&pod.name) && slice.namespace == pod.namespace
+                endpoint.pod.as_ref() == Some(&pod.name) && *slice.pod_namespace(endpoint) == pod.namespace
             };
             return match pods().find(referred) {
                 Some(pod) => Some(self.pod_at(pod, addr, Some(port))),
@@ -187,7 +187,7 @@ impl State {
             _ => (endpoint.zone.clone(), self.words.empty.clone()),
         };
         Some(Identity {
-            namespace: slice.namespace.clone(),
+            namespace: slice.pod_namespace(endpoint).clone(),
             pod: pod.clone(),
             node: endpoint.node.clone(),
             service: slice.service.clone(),

@@ -124,7 +124,7 @@ impl PodRecord {
         let detail = Detail { alias: None, host_ports: slice.ports.clone(), containers: Box::default() };
         PodRecord {
             uid: Uid(0),
-            namespace: slice.namespace.clone(),
+            namespace: slice.pod_namespace(endpoint).clone(),
             name: pod.clone(),
             workload: texts.share(workload_of(pod)),
             node: endpoint.node.clone(),

@@ -131,6 +131,7 @@ pub(super) fn slice(service: &str, ports: &[u16], endpoints: &[(&str, &str)]) ->
     let endpoint = |(addr, pod): &(&str, &str)| Endpoint {
         addresses: vec![ip(addr)],
         pod: (!pod.is_empty()).then(|| (*pod).to_owned()),
+        pod_namespace: String::new(),
         node: "node-2".to_owned(),
         zone: "eu-1c".to_owned(),
     };

@@ -214,6 +214,7 @@ fn an_endpoint_slice_with_all_there_is() {
     let endpoint = |ip: &str, pod: Option<&str>, node: &str, zone: &str| Endpoint {
         addresses: ips(&[ip]),
         pod: pod.map(str::to_owned),
+        pod_namespace: String::new(),
         node: node.to_owned(),
         zone: zone.to_owned(),
     };
@@ -230,6 +231,8 @@ fn an_endpoint_slice_with_all_there_is() {
         ],
     };
     assert_eq!(read::<EndpointSlice>(&object), wanted);
+    object["endpoints"][0]["targetRef"]["namespace"] = json!("other");
+    assert_eq!(read::<EndpointSlice>(&object).endpoints[0].pod_namespace, "other");
     object["addressType"] = json!("FQDN");
     assert!(read::<EndpointSlice>(&object).endpoints.iter().all(|endpoint| endpoint.addresses.is_empty()));
 }

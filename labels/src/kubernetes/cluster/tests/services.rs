@@ -184,3 +184,24 @@ fn a_service_that_names_no_port_selects_all_after_those_that_do() {
     assert_eq!(world.name("192.0.2.1", Some(9100)), "pod shop/agent  eu-1a");
     assert_eq!(world.cluster.service_of(None, 22), None);
 }
+
+#[test]
+fn an_endpoint_may_refer_to_another_namespaces_pod() {
+    let world = World::with_nodes(PodScope::Cluster);
+    let mut foreign = slice("shared", &[80], &[("10.0.1.1", "web-0"), ("192.0.2.2", "agent-1")]);
+    foreign.endpoints.iter_mut().for_each(|endpoint| endpoint.pod_namespace = "other".to_owned());
+    world.slices.applied(foreign);
+    assert_eq!(world.name("10.0.1.1", Some(80)), "pod other/web shared eu-1b");
+    assert_eq!(world.name("192.0.2.2", Some(80)), "pod other/agent shared eu-1b");
+    let agent = Pod { namespace: "other".to_owned(), ..host_pod(1, "agent", "node-2", "192.0.2.2", &[]) };
+    world.pods.applied(Pod { workload: "agents".to_owned(), ..agent });
+    assert_eq!(world.name("192.0.2.2", Some(80)), "pod other/agents shared eu-1b");
+    let web = Pod {
+        namespace: "other".to_owned(),
+        name: "web-0".to_owned(),
+        ..pod(2, "set", "node-2", &["10.0.1.1"])
+    };
+    world.pods.applied(web);
+    assert!(!world.cluster.needs_settling(), "it is the same pod");
+    assert_eq!(world.name("10.0.1.1", Some(80)), "pod other/set shared eu-1b");
+}
