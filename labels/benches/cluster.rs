@@ -55,6 +55,8 @@ fn slice(number: u32, shift: u32) -> EndpointSlice {
             addresses: vec![pod.ips[0]],
             pod: Some(pod.name),
             pod_namespace: String::new(),
+            terminating: false,
+            unready: false,
             node: pod.node,
             zone: "eu-1a".to_owned(),
         }

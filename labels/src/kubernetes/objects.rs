@@ -98,6 +98,10 @@ pub struct Endpoint {
     pub pod: Option<String>,
     /// `targetRef.namespace` of that pod; empty if it is the slice's.
     pub pod_namespace: String,
+    /// `conditions.terminating` is true.
+    pub terminating: bool,
+    /// `conditions.ready` is false.
+    pub unready: bool,
     /// `nodeName`
     pub node: String,
     /// `zone`

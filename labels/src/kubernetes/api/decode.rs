@@ -177,7 +177,10 @@ impl Kind for EndpointSlice {
         let endpoint = |endpoint: wire::Endpoint| {
             let pod = endpoint.target_ref.filter(|to| to.kind.as_deref() == Some("Pod"));
             let (pod, pod_namespace) = pod.map(|to| (to.name, to.namespace)).unwrap_or_default();
+            let conditions = endpoint.conditions.unwrap_or_default();
             Endpoint {
+                terminating: conditions.terminating == Some(true),
+                unready: conditions.ready == Some(false),
                 addresses: addresses(endpoint.addresses.into_iter().flatten().filter(|_| of_addresses)),
                 pod,
                 pod_namespace: pod_namespace.filter(|other| *other != namespace).unwrap_or_default(),

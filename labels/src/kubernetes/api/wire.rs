@@ -203,8 +203,15 @@ pub(super) struct EndpointPort {
 pub(super) struct Endpoint {
     pub addresses: Option<Vec<String>>,
     pub target_ref: Option<TargetRef>,
+    pub conditions: Option<Conditions>,
     pub node_name: Option<String>,
     pub zone: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct Conditions {
+    pub ready: Option<bool>,
+    pub terminating: Option<bool>,
 }
 
 #[derive(Deserialize)]

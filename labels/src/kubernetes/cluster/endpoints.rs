@@ -18,6 +18,8 @@ pub(crate) struct EndpointRecord {
     pub pod: Option<Arc<str>>,
     /// The pod's, where it is not the slice's.
     pub namespace: Option<Arc<str>>,
+    /// It is about to go.
+    pub terminating: bool,
     pub node: Arc<str>,
     pub zone: Arc<str>,
 }
@@ -38,20 +40,23 @@ pub(crate) struct SliceRecord {
 impl SliceRecord {
     pub fn new(slice: &objects::EndpointSlice, texts: &mut Texts) -> SliceRecord {
         let mut endpoints = Vec::with_capacity(slice.endpoints.len());
-        for endpoint in &slice.endpoints {
+        let mut listed: Vec<&objects::Endpoint> = slice.endpoints.iter().collect();
+        listed.sort_by_key(|endpoint| endpoint.unready);
+        for endpoint in listed {
             let namespace = Some(endpoint.pod_namespace.as_str()).filter(|namespace| !namespace.is_empty());
             for addr in &endpoint.addresses {
                 endpoints.push(EndpointRecord {
                     addr: canonical(*addr),
                     pod: endpoint.pod.as_deref().map(|pod| texts.share(pod)),
                     namespace: namespace.map(|namespace| texts.share(namespace)),
+                    terminating: endpoint.terminating,
                     node: texts.share(&endpoint.node),
                     zone: texts.share(&endpoint.zone),
                 });
             }
         }
-        // Of several for one address, the one that names a pod.
-        endpoints.sort_by_key(|endpoint: &EndpointRecord| (endpoint.addr, endpoint.pod.is_none()));
+        // Of several for one address, one that stays, then one that names a pod, then one that is ready.
+        endpoints.sort_by_key(|e: &EndpointRecord| (e.addr, e.terminating, e.pod.is_none()));
         endpoints.dedup_by(|b, a| a.addr == b.addr);
         SliceRecord {
             namespace: texts.share(&slice.namespace),
@@ -92,9 +97,9 @@ struct Entry {
 
 impl Entry {
     /// Where several services select an address on this port, the first in this order counts.
-    fn order(&self, port: u16) -> (bool, bool, &str, &str) {
+    fn order(&self, endpoint: &EndpointRecord, port: u16) -> (bool, bool, bool, &str, &str) {
         let names_port = self.slice.ports.contains(&port);
-        (!names_port, !self.has_cluster_ip, &self.slice.namespace, &self.slice.service)
+        (endpoint.terminating, !names_port, !self.has_cluster_ip, &self.slice.namespace, &self.slice.service)
     }
 }
 
@@ -146,7 +151,7 @@ impl Endpoints {
     }
 
     /// The slice whose service selects this address on this port, and the endpoint in it. Of several services, one
-    /// that names the port, then one with a cluster address, and then the first by namespace and name. On a `host`, all
+    /// whose endpoint is not about to go, then one that names the port, then one with a cluster address, and then the first by namespace and name. On a `host`, all
     /// ports are many servers', so that a service has to name the port.
     pub fn selecting(
         &self,
@@ -162,7 +167,10 @@ impl Endpoints {
                 && wanted(endpoint)
         };
         let all = self.entries_at(addr).filter(here);
-        let (entry, endpoint) = all.reduce(|a, b| if b.0.order(port) < a.0.order(port) { b } else { a })?;
+        let (entry, endpoint) = all.reduce(|a, b| {
+            let (first, second) = (a.0.order(a.1, port), b.0.order(b.1, port));
+            if second < first { b } else { a }
+        })?;
         Some((&entry.slice, endpoint))
     }
 

@@ -188,7 +188,10 @@ impl Holders {
     fn choose(&mut self, addr: IpAddr, touched: &mut Touched) {
         let Some(holder) = self.by_addr.get_mut(&addr) else { return };
         let trusted = |claim: &Claim| !claim.pod.derived && !self.distrusted[usize::from(!claim.pod.own)];
-        let best = holder.claims.iter().max_by_key(|claim| (trusted(claim), claim.since));
+        // Of endpoints, those that stay come before those that go; what the API tells of pods comes in order.
+        let told = |derived| holder.claims.iter().filter(move |claim| claim.pod.derived == derived);
+        let endpoint = told(true).max_by_key(|claim| (!claim.pod.deleting, claim.since));
+        let best = told(false).chain(endpoint).max_by_key(|claim| (trusted(claim), claim.since));
         match best.map(|claim| claim.pod.clone()) {
             Some(pod) => {
                 let unreported = holder.is_unreported(self.reported);

@@ -133,7 +133,7 @@ impl PodRecord {
             host_network: false,
             finished: false,
             created: 0,
-            deleting: false,
+            deleting: endpoint.terminating,
             derived: true,
             own: false,
             detail: Some(Box::new(detail)),

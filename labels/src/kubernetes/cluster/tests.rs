@@ -132,6 +132,8 @@ pub(super) fn slice(service: &str, ports: &[u16], endpoints: &[(&str, &str)]) ->
         addresses: vec![ip(addr)],
         pod: (!pod.is_empty()).then(|| (*pod).to_owned()),
         pod_namespace: String::new(),
+        terminating: false,
+        unready: false,
         node: "node-2".to_owned(),
         zone: "eu-1c".to_owned(),
     };

@@ -215,6 +215,8 @@ fn an_endpoint_slice_with_all_there_is() {
         addresses: ips(&[ip]),
         pod: pod.map(str::to_owned),
         pod_namespace: String::new(),
+        terminating: false,
+        unready: ip == "10.1.0.8",
         node: node.to_owned(),
         zone: zone.to_owned(),
     };
@@ -233,6 +235,9 @@ fn an_endpoint_slice_with_all_there_is() {
     assert_eq!(read::<EndpointSlice>(&object), wanted);
     object["endpoints"][0]["targetRef"]["namespace"] = json!("other");
     assert_eq!(read::<EndpointSlice>(&object).endpoints[0].pod_namespace, "other");
+    object["endpoints"][0]["conditions"] = json!({ "ready": null, "serving": true, "terminating": true });
+    let leaving = &read::<EndpointSlice>(&object).endpoints[0];
+    assert_eq!((leaving.terminating, leaving.unready), (true, false));
     object["addressType"] = json!("FQDN");
     assert!(read::<EndpointSlice>(&object).endpoints.iter().all(|endpoint| endpoint.addresses.is_empty()));
 }

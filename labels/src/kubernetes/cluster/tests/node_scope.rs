@@ -188,3 +188,40 @@ fn the_own_nodes_zone_is_the_one_of_its_endpoints_while_nodes_are_unknown() {
     assert_eq!(place(), "eu-1b eu-1", "the node knows better");
     assert!(!world.is_stale(since, "198.51.100.1"));
 }
+
+#[test]
+fn of_endpoints_with_one_address_those_that_go_come_last() {
+    let at = |addr: &str, terminating: &[bool], unready: &[bool]| {
+        let world = World::with_nodes(PodScope::Node);
+        let mut slice = slice("web", &[80], &[(addr, "old-0"), (addr, "new-0")]);
+        for (number, endpoint) in slice.endpoints.iter_mut().enumerate() {
+            (endpoint.terminating, endpoint.unready) = (terminating[number], unready[number]);
+        }
+        world.slices.applied(slice);
+        world.name(addr, Some(80))
+    };
+    for addr in ["10.0.1.1", "192.0.2.2"] {
+        assert_eq!(at(addr, &[false, false], &[false, false]), "pod shop/old web eu-1b");
+        assert_eq!(at(addr, &[true, false], &[false, true]), "pod shop/new web eu-1b");
+        assert_eq!(at(addr, &[false, false], &[true, false]), "pod shop/new web eu-1b");
+    }
+}
+
+#[test]
+fn an_endpoint_that_goes_loses_the_address_to_another_services() {
+    let world = World::with_nodes(PodScope::Node);
+    let leaving = |service: &str, addr: &str, pod: &str| {
+        let mut slice = slice(service, &[80], &[(addr, pod)]);
+        slice.endpoints[0].terminating = true;
+        slice
+    };
+    for addr in ["10.0.1.1", "192.0.2.2"] {
+        world.slices.applied(slice("b", &[80], &[(addr, "b-0")]));
+        world.slices.applied(leaving("a", addr, "a-0"));
+        assert_eq!(world.name(addr, Some(80)), "pod shop/b b eu-1b", "though the other one was told of last");
+        world.slices.applied(leaving("b", addr, "b-0"));
+        world.slices.applied(slice("a", &[80], &[(addr, "a-0")]));
+        world.cluster.settle();
+        assert_eq!(world.name(addr, Some(80)), "pod shop/a a eu-1b");
+    }
+}
