@@ -54,6 +54,9 @@ fn slice(number: u32, shift: u32) -> EndpointSlice {
         Endpoint {
             addresses: vec![pod.ips[0]],
             pod: Some(pod.name),
+            pod_namespace: String::new(),
+            terminating: false,
+            unready: false,
             node: pod.node,
             zone: "eu-1a".to_owned(),
         }
@@ -63,6 +66,7 @@ fn slice(number: u32, shift: u32) -> EndpointSlice {
         name: format!("service-{number}-x2x7p"),
         service: format!("service-{number}"),
         ports: vec![8080, 8443],
+        all_ports: false,
         endpoints: (0..ENDPOINTS).map(endpoint).collect(),
     }
 }

@@ -15,6 +15,10 @@ pub struct Pod {
     /// `metadata.annotations["kubernetes.io/config.hash"]`: the uid by which the kubelet knows a static pod, whose
     /// mirror in the API has another one.
     pub config_hash: Option<String>,
+    /// `metadata.creationTimestamp`, seconds since 1970; 0 if it is not given.
+    pub created: i64,
+    /// It has a `metadata.deletionTimestamp`: it is about to go.
+    pub deleting: bool,
     /// The controller, as far as the pod itself tells.
     pub workload: String,
     /// `spec.nodeName`; empty until it is scheduled.
@@ -25,8 +29,8 @@ pub struct Pod {
     pub ips: Vec<IpAddr>,
     /// `status.phase` is `Succeeded` or `Failed`: the addresses may be another's by now.
     pub finished: bool,
-    /// `spec.containers[].ports[].containerPort` of a pod on the host's network, TCP: what it may listen on. Empty for
-    /// other pods.
+    /// `spec.containers[].ports[].containerPort` of a pod on the host's network, TCP, and the numbers of the ports at
+    /// which its `livenessProbe`, `readinessProbe` and `startupProbe` ask: what it may listen on. Empty for other pods.
     pub host_ports: Vec<u16>,
     /// All containers, those of the init and the ephemeral kind too.
     pub containers: Vec<Container>,
@@ -79,6 +83,8 @@ pub struct EndpointSlice {
     pub service: String,
     /// `ports[].port` of protocol TCP.
     pub ports: Vec<u16>,
+    /// The slice has no `ports`, or one of protocol TCP without a number: its endpoints are selected on all ports.
+    pub all_ports: bool,
     /// `endpoints`
     pub endpoints: Vec<Endpoint>,
 }
@@ -90,6 +96,12 @@ pub struct Endpoint {
     pub addresses: Vec<IpAddr>,
     /// `targetRef.name` if `targetRef.kind` is Pod.
     pub pod: Option<String>,
+    /// `targetRef.namespace` of that pod; empty if it is the slice's.
+    pub pod_namespace: String,
+    /// `conditions.terminating` is true.
+    pub terminating: bool,
+    /// `conditions.ready` is false.
+    pub unready: bool,
     /// `nodeName`
     pub node: String,
     /// `zone`

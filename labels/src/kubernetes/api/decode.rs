@@ -8,6 +8,8 @@ use serde::de::DeserializeOwned;
 use super::super::objects::{Container, Endpoint, EndpointSlice, Node, Pod, Service, ServicePort};
 use super::{owner, wire};
 
+mod ports;
+
 /// A kind of objects that is watched.
 pub(super) trait Kind: Sized + Send + 'static {
     type Wire: DeserializeOwned;
@@ -48,12 +50,12 @@ impl Kind for Pod {
         let node = spec.node_name.clone().unwrap_or_default();
         let workload = owner::workload(&metadata, &node);
         let host_network = spec.host_network.unwrap_or_default();
-        let host_ports = if host_network { container_ports(&spec) } else { Vec::new() };
         let listed = status.pod_ips.into_iter().flatten().filter_map(|ip| ip.ip);
         let mut ips = addresses(listed);
         if ips.is_empty() {
             ips = addresses(status.pod_ip);
         }
+        let host_ports = if host_network { ports::of_host(&spec, &ips) } else { Vec::new() };
         let mut containers = Vec::new();
         let groups = [
             (spec.containers, status.container_statuses, true),
@@ -68,6 +70,8 @@ impl Kind for Pod {
             namespace: metadata.namespace.unwrap_or_default(),
             name: metadata.name.unwrap_or_default(),
             config_hash: metadata.annotations.and_then(|a| a.config_hash).filter(|hash| !hash.is_empty()),
+            created: metadata.creation_timestamp.and_then(|at| seconds(&at)).unwrap_or_default(),
+            deleting: metadata.deletion_timestamp.is_some(),
             workload,
             node,
             host_network,
@@ -104,17 +108,6 @@ fn add_containers(
 /// Init containers that restart for ever are sidecars: they run as long as the pod does.
 fn is_lasting(container: &wire::Container, lasting: bool) -> bool {
     lasting || container.restart_policy.as_deref() == Some("Always")
-}
-
-fn container_ports(spec: &wire::PodSpec) -> Vec<u16> {
-    let containers = spec.containers.iter().flatten();
-    let sidecars = spec.init_containers.iter().flatten().filter(|c| is_lasting(c, false));
-    let ports = containers.chain(sidecars).flat_map(|c| c.ports.iter().flatten());
-    let mut ports: Vec<u16> =
-        ports.filter(|p| is_tcp(p.protocol.as_deref())).filter_map(|p| port(p.container_port)).collect();
-    ports.sort_unstable();
-    ports.dedup();
-    ports
 }
 
 impl Kind for Service {
@@ -180,19 +173,30 @@ impl Kind for EndpointSlice {
 
     fn slim(wire: wire::EndpointSlice) -> Self {
         let of_addresses = matches!(wire.address_type.as_deref(), Some("IPv4" | "IPv6"));
-        let endpoint = |endpoint: wire::Endpoint| Endpoint {
-            addresses: addresses(endpoint.addresses.into_iter().flatten().filter(|_| of_addresses)),
-            pod: endpoint.target_ref.filter(|to| to.kind.as_deref() == Some("Pod")).and_then(|to| to.name),
-            node: endpoint.node_name.unwrap_or_default(),
-            zone: endpoint.zone.unwrap_or_default(),
+        let namespace = wire.metadata.namespace.unwrap_or_default();
+        let endpoint = |endpoint: wire::Endpoint| {
+            let pod = endpoint.target_ref.filter(|to| to.kind.as_deref() == Some("Pod"));
+            let (pod, pod_namespace) = pod.map(|to| (to.name, to.namespace)).unwrap_or_default();
+            let conditions = endpoint.conditions.unwrap_or_default();
+            Endpoint {
+                terminating: conditions.terminating == Some(true),
+                unready: conditions.ready == Some(false),
+                addresses: addresses(endpoint.addresses.into_iter().flatten().filter(|_| of_addresses)),
+                pod,
+                pod_namespace: pod_namespace.filter(|other| *other != namespace).unwrap_or_default(),
+                node: endpoint.node_name.unwrap_or_default(),
+                zone: endpoint.zone.unwrap_or_default(),
+            }
         };
-        let ports = wire.ports.into_iter().flatten().filter(|p| is_tcp(p.protocol.as_deref()));
+        let listed = wire.ports.unwrap_or_default();
+        let ports = || listed.iter().filter(|p| is_tcp(p.protocol.as_deref()));
         EndpointSlice {
-            namespace: wire.metadata.namespace.unwrap_or_default(),
             name: wire.metadata.name.unwrap_or_default(),
             service: wire.metadata.labels.and_then(|labels| labels.service_name).unwrap_or_default(),
-            ports: ports.filter_map(|p| port(p.port)).collect(),
+            all_ports: listed.is_empty() || ports().any(|p| p.port.is_none()),
+            ports: ports().filter_map(|p| port(p.port)).collect(),
             endpoints: wire.endpoints.into_iter().flatten().map(endpoint).collect(),
+            namespace,
         }
     }
 }
@@ -243,6 +247,11 @@ fn addresses(texts: impl IntoIterator<Item = String>) -> Vec<IpAddr> {
 /// TCP is what the API means where none is given.
 fn is_tcp(protocol: Option<&str>) -> bool {
     protocol.is_none_or(|protocol| protocol.is_empty() || protocol == "TCP")
+}
+
+/// Seconds since 1970 of a time as the API writes it (RFC 3339).
+fn seconds(time: &str) -> Option<i64> {
+    time.parse().ok().map(jiff::Timestamp::as_second)
 }
 
 fn port(number: Option<i64>) -> Option<u16> {

@@ -12,6 +12,7 @@ pub(super) struct Metadata {
     pub uid: Option<String>,
     pub resource_version: Option<String>,
     pub creation_timestamp: Option<String>,
+    pub deletion_timestamp: Option<String>,
     pub labels: Option<Labels>,
     pub annotations: Option<Annotations>,
     pub owner_references: Option<Vec<OwnerReference>>,
@@ -80,6 +81,32 @@ pub(super) struct Container {
     pub name: Option<String>,
     pub restart_policy: Option<String>,
     pub ports: Option<Vec<ContainerPort>>,
+    pub liveness_probe: Option<Probe>,
+    pub readiness_probe: Option<Probe>,
+    pub startup_probe: Option<Probe>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Probe {
+    pub http_get: Option<ProbedPort>,
+    pub tcp_socket: Option<ProbedPort>,
+    pub grpc: Option<ProbedPort>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ProbedPort {
+    /// The pod's own address where none is given.
+    pub host: Option<String>,
+    pub port: Option<PortOrName>,
+}
+
+/// A port's number, or its name in the container's `ports`, where it has a number.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum PortOrName {
+    Number(i64),
+    Name(serde::de::IgnoredAny),
 }
 
 #[derive(Deserialize)]
@@ -176,13 +203,21 @@ pub(super) struct EndpointPort {
 pub(super) struct Endpoint {
     pub addresses: Option<Vec<String>>,
     pub target_ref: Option<TargetRef>,
+    pub conditions: Option<Conditions>,
     pub node_name: Option<String>,
     pub zone: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct Conditions {
+    pub ready: Option<bool>,
+    pub terminating: Option<bool>,
 }
 
 #[derive(Deserialize)]
 pub(super) struct TargetRef {
     pub kind: Option<String>,
+    pub namespace: Option<String>,
     pub name: Option<String>,
 }
 

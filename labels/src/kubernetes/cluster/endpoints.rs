@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::record::PodRecord;
 use super::services::Name;
 use super::text::Texts;
 use crate::Map;
@@ -15,6 +16,10 @@ use crate::ranges::canonical;
 pub(crate) struct EndpointRecord {
     pub addr: IpAddr,
     pub pod: Option<Arc<str>>,
+    /// The pod's, where it is not the slice's.
+    pub namespace: Option<Arc<str>>,
+    /// It is about to go.
+    pub terminating: bool,
     pub node: Arc<str>,
     pub zone: Arc<str>,
 }
@@ -27,6 +32,7 @@ pub(crate) struct SliceRecord {
     /// Empty if it belongs to none.
     pub service: Arc<str>,
     pub ports: Box<[u16]>,
+    pub all_ports: bool,
     /// In the order of their addresses, each of which occurs once.
     pub endpoints: Box<[EndpointRecord]>,
 }
@@ -34,24 +40,30 @@ pub(crate) struct SliceRecord {
 impl SliceRecord {
     pub fn new(slice: &objects::EndpointSlice, texts: &mut Texts) -> SliceRecord {
         let mut endpoints = Vec::with_capacity(slice.endpoints.len());
-        for endpoint in &slice.endpoints {
+        let mut listed: Vec<&objects::Endpoint> = slice.endpoints.iter().collect();
+        listed.sort_by_key(|endpoint| endpoint.unready);
+        for endpoint in listed {
+            let namespace = Some(endpoint.pod_namespace.as_str()).filter(|namespace| !namespace.is_empty());
             for addr in &endpoint.addresses {
                 endpoints.push(EndpointRecord {
                     addr: canonical(*addr),
                     pod: endpoint.pod.as_deref().map(|pod| texts.share(pod)),
+                    namespace: namespace.map(|namespace| texts.share(namespace)),
+                    terminating: endpoint.terminating,
                     node: texts.share(&endpoint.node),
                     zone: texts.share(&endpoint.zone),
                 });
             }
         }
-        // Of several for one address, the one that names a pod.
-        endpoints.sort_by_key(|endpoint: &EndpointRecord| (endpoint.addr, endpoint.pod.is_none()));
+        // Of several for one address, one that stays, then one that names a pod, then one that is ready.
+        endpoints.sort_by_key(|e: &EndpointRecord| (e.addr, e.terminating, e.pod.is_none()));
         endpoints.dedup_by(|b, a| a.addr == b.addr);
         SliceRecord {
             namespace: texts.share(&slice.namespace),
             name: texts.share(&slice.name),
             service: texts.share(&slice.service),
             ports: slice.ports.as_slice().into(),
+            all_ports: slice.all_ports,
             endpoints: endpoints.into_boxed_slice(),
         }
     }
@@ -62,6 +74,11 @@ impl SliceRecord {
 
     pub fn service_key(&self) -> Name {
         (self.namespace.clone(), self.service.clone())
+    }
+
+    /// The namespace of the pod that an endpoint of this slice refers to.
+    pub fn pod_namespace<'a>(&'a self, endpoint: &'a EndpointRecord) -> &'a Arc<str> {
+        endpoint.namespace.as_ref().unwrap_or(&self.namespace)
     }
 
     fn endpoint(&self, addr: &IpAddr) -> Option<&EndpointRecord> {
@@ -79,9 +96,10 @@ struct Entry {
 }
 
 impl Entry {
-    /// Where several services select an address, the first in this order counts.
-    fn order(&self) -> (bool, &str, &str) {
-        (!self.has_cluster_ip, &self.slice.namespace, &self.slice.service)
+    /// Where several services select an address on this port, the first in this order counts.
+    fn order(&self, endpoint: &EndpointRecord, port: u16) -> (bool, bool, bool, &str, &str) {
+        let names_port = self.slice.ports.contains(&port);
+        (endpoint.terminating, !names_port, !self.has_cluster_ip, &self.slice.namespace, &self.slice.service)
     }
 }
 
@@ -133,19 +151,41 @@ impl Endpoints {
     }
 
     /// The slice whose service selects this address on this port, and the endpoint in it. Of several services, one
-    /// with a cluster address, and then the first by namespace and name.
+    /// whose endpoint is not about to go, then one that names the port, then one with a cluster address, and then the first by namespace and name. On a `host`, all
+    /// ports are many servers', so that a service has to name the port.
     pub fn selecting(
         &self,
         addr: &IpAddr,
         port: u16,
+        host: bool,
         wanted: impl Fn(&EndpointRecord) -> bool,
     ) -> Option<(&SliceRecord, &EndpointRecord)> {
         let here = |(entry, endpoint): &(&Entry, &EndpointRecord)| {
-            !entry.slice.service.is_empty() && entry.slice.ports.contains(&port) && wanted(endpoint)
+            let slice = &entry.slice;
+            !slice.service.is_empty()
+                && (slice.ports.contains(&port) || (slice.all_ports && !host))
+                && wanted(endpoint)
         };
         let all = self.entries_at(addr).filter(here);
-        let (entry, endpoint) = all.reduce(|a, b| if b.0.order() < a.0.order() { b } else { a })?;
+        let (entry, endpoint) = all.reduce(|a, b| {
+            let (first, second) = (a.0.order(a.1, port), b.0.order(b.1, port));
+            if second < first { b } else { a }
+        })?;
         Some((&entry.slice, endpoint))
+    }
+
+    /// The pod is an endpoint at this address and port.
+    pub fn names_pod(&self, addr: &IpAddr, port: u16, pod: &PodRecord) -> bool {
+        self.entries_at(addr).any(|(entry, endpoint)| {
+            entry.slice.ports.contains(&port)
+                && endpoint.pod.as_ref() == Some(&pod.name)
+                && *entry.slice.pod_namespace(endpoint) == pod.namespace
+        })
+    }
+
+    /// There is an endpoint at this address that is no pod.
+    pub fn has_without_pod(&self, addr: &IpAddr) -> bool {
+        self.entries_at(addr).any(|(_, endpoint)| endpoint.pod.is_none())
     }
 
     /// A service has got or lost its cluster address: tells each of its addresses that other slices have, too.
@@ -180,7 +220,9 @@ impl Endpoints {
             }
             self.by_service.entry(record.service_key()).or_default().push(number);
         }
-        let all = earlier.as_ref().is_none_or(|e| e.service != record.service || e.ports != record.ports);
+        let all = earlier.as_ref().is_none_or(|e| {
+            (&e.service, &e.ports, e.all_ports) != (&record.service, &record.ports, record.all_ports)
+        });
         let mut old = earlier.as_ref().map_or(&[][..], |earlier| &earlier.endpoints).iter().peekable();
         let mut new = record.endpoints.iter().peekable();
         loop {

@@ -94,6 +94,18 @@ impl Holders {
         self.by_addr.get(addr)?.shown.as_ref()
     }
 
+    /// EndpointSlices say of several pods, none of which is known itself, that they have the address. So it seems for a
+    /// while where one pod has it after another, too, which [`Self::settle`] ends.
+    pub fn is_contested(&self, addr: &IpAddr) -> bool {
+        let Some(holder) = self.by_addr.get(addr).filter(|holder| holder.claims.len() > 1) else {
+            return false;
+        };
+        let mut derived = holder.claims.iter().map(|claim| &claim.pod).filter(|pod| pod.derived);
+        let first = derived.next();
+        first.is_some_and(|first| derived.any(|other| !other.is_same_pod(first)))
+            && !self.staged.contains_key(addr)
+    }
+
     /// `pod` holds the address, says `by`.
     pub fn hold(&mut self, addr: IpAddr, by: Claimant, pod: &Arc<PodRecord>, touched: &mut Touched) {
         let holder = self.by_addr.entry(addr).or_default();
@@ -176,7 +188,10 @@ impl Holders {
     fn choose(&mut self, addr: IpAddr, touched: &mut Touched) {
         let Some(holder) = self.by_addr.get_mut(&addr) else { return };
         let trusted = |claim: &Claim| !claim.pod.derived && !self.distrusted[usize::from(!claim.pod.own)];
-        let best = holder.claims.iter().max_by_key(|claim| (trusted(claim), claim.since));
+        // Of endpoints, those that stay come before those that go; what the API tells of pods comes in order.
+        let told = |derived| holder.claims.iter().filter(move |claim| claim.pod.derived == derived);
+        let endpoint = told(true).max_by_key(|claim| (!claim.pod.deleting, claim.since));
+        let best = told(false).chain(endpoint).max_by_key(|claim| (trusted(claim), claim.since));
         match best.map(|claim| claim.pod.clone()) {
             Some(pod) => {
                 let unreported = holder.is_unreported(self.reported);

@@ -35,8 +35,7 @@ impl State {
     pub fn at(&self, addr: IpAddr, port: Option<u16>) -> Option<Identity> {
         let addr = canonical(addr);
         let node = self.nodes.at(&addr);
-        let is_host = || node.is_some() || !self.pods.on_host(&addr).is_empty();
-        if let Some(pod) = self.holders.get(&addr).filter(|pod| !pod.derived || !is_host()) {
+        if let Some(pod) = self.holders.get(&addr).filter(|pod| self.is_believed(pod, addr, port)) {
             return Some(self.pod_at(pod, addr, port));
         }
         if let Some(service) = self.services.at(&addr, port) {
@@ -53,6 +52,26 @@ impl State {
             }
         }
         node.map(|node| self.node_identity(node))
+    }
+
+    /// The pod holds the whole address. An endpoint does not say whether its pod has a network of its own or the host's:
+    /// where neither the pod nor its node is known, an address that several pods are said to have is a host's, and one
+    /// pod's word counts for the ports on which it is an endpoint, and for clients if nothing speaks against it.
+    fn is_believed(&self, pod: &PodRecord, addr: IpAddr, port: Option<u16>) -> bool {
+        if !pod.derived {
+            return true;
+        }
+        if self.nodes.at(&addr).is_some() || !self.pods.on_host(&addr).is_empty() {
+            return false;
+        }
+        if self.nodes.named(&pod.node).is_some_and(|node| !node.addresses.is_empty()) {
+            return true;
+        }
+        !self.holders.is_contested(&addr)
+            && match port {
+                Some(port) => pod.listens_on(port) || self.endpoints.names_pod(&addr, port, pod),
+                None => !self.endpoints.has_without_pod(&addr),
+            }
     }
 
     /// Namespace and name of the service that is dialled at an address.
@@ -83,16 +102,17 @@ impl State {
 
     /// The service that selects a local pod on this port.
     pub fn service_of(&self, uid: Uid, port: u16) -> Option<Arc<str>> {
-        self.service_of_any(&self.pods.by_uid(uid)?.ips, port)
+        let pod = self.pods.by_uid(uid)?;
+        self.service_of_any(&pod.ips, port, pod.host_network)
     }
 
     /// The service that selects the own node itself on this port.
     pub fn service_of_node(&self, port: u16) -> Option<Arc<str>> {
-        self.service_of_any(&self.nodes.own()?.addresses, port)
+        self.service_of_any(&self.nodes.own()?.addresses, port, true)
     }
 
-    fn service_of_any(&self, addresses: &[IpAddr], port: u16) -> Option<Arc<str>> {
-        let selecting = |addr| self.endpoints.selecting(addr, port, |_| true);
+    fn service_of_any(&self, addresses: &[IpAddr], port: u16, host: bool) -> Option<Arc<str>> {
+        let selecting = |addr| self.endpoints.selecting(addr, port, host, |_| true);
         addresses.iter().find_map(selecting).map(|(slice, _)| slice.service.clone())
     }
 
@@ -118,7 +138,7 @@ impl State {
         {
             identity.zone = zone.clone();
         }
-        let selecting = |port| self.endpoints.selecting(&addr, port, |_| true);
+        let selecting = |port| self.endpoints.selecting(&addr, port, pod.host_network, |_| true);
         if let Some((slice, _)) = port.and_then(selecting) {
             identity.service = slice.service.clone();
         }
@@ -146,9 +166,9 @@ impl State {
         let addresses = || std::iter::once(&addr).chain(elsewhere.clone());
         let pods = || addresses().flat_map(|addr| self.pods.on_host(addr));
         let refers = |endpoint: &EndpointRecord| endpoint.pod.is_some();
-        if let Some((slice, endpoint)) = self.endpoints.selecting(&addr, port, refers) {
+        if let Some((slice, endpoint)) = self.endpoints.selecting(&addr, port, true, refers) {
             let referred = |pod: &&Arc<PodRecord>| {
-                endpoint.pod.as_ref() == Some(&pod.name) && slice.namespace == pod.namespace
+                endpoint.pod.as_ref() == Some(&pod.name) && *slice.pod_namespace(endpoint) == pod.namespace
             };
             return match pods().find(referred) {
                 Some(pod) => Some(self.pod_at(pod, addr, Some(port))),
@@ -167,7 +187,7 @@ impl State {
             _ => (endpoint.zone.clone(), self.words.empty.clone()),
         };
         Some(Identity {
-            namespace: slice.namespace.clone(),
+            namespace: slice.pod_namespace(endpoint).clone(),
             pod: pod.clone(),
             node: endpoint.node.clone(),
             service: slice.service.clone(),
@@ -191,7 +211,7 @@ impl State {
         node: Option<&Arc<NodeRecord>>,
     ) -> Option<Identity> {
         let wanted = |endpoint: &EndpointRecord| endpoint.pod.is_none();
-        let (slice, endpoint) = self.endpoints.selecting(&addr, port, wanted)?;
+        let (slice, endpoint) = self.endpoints.selecting(&addr, port, node.is_some(), wanted)?;
         let kind = if is_public(addr) && node.is_none() { Kind::External } else { Kind::Host };
         let name = (slice.namespace.clone(), slice.service.clone());
         let mut identity = self.service_identity(kind, name, true);

@@ -142,11 +142,12 @@ impl Cluster {
         self.state.read().pods.is_alive(uid)
     }
 
-    /// Zone and region of the own node.
+    /// Zone and region of the own node; while it is not known, the zone that its endpoints have.
     pub(crate) fn own_place(&self) -> (Arc<str>, Arc<str>) {
         let state = self.state.read();
-        let empty = || (state.words.empty.clone(), state.words.empty.clone());
-        state.nodes.own().map_or_else(empty, |node| (node.zone.clone(), node.region.clone()))
+        let (zone, region) = state.nodes.own_place();
+        let known = |place: Option<&Arc<str>>| place.unwrap_or(&state.words.empty).clone();
+        (known(zone), known(region))
     }
 
     pub(crate) fn changes(&self) -> &Arc<Changes> {

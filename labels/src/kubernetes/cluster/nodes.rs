@@ -43,6 +43,8 @@ pub(crate) struct Nodes {
     by_addr: Map<IpAddr, Arc<NodeRecord>>,
     departed: LruCache<Arc<str>, Arc<NodeRecord>, foldhash::fast::RandomState>,
     own: Arc<str>,
+    /// Of endpoints on the own node, which is not known by itself where nodes may not be listed.
+    own_zone: Option<Arc<str>>,
 }
 
 impl Nodes {
@@ -52,6 +54,7 @@ impl Nodes {
             by_addr: Map::default(),
             departed: LruCache::with_hasher(DEPARTED, foldhash::fast::RandomState::default()),
             own,
+            own_zone: None,
         }
     }
 
@@ -83,6 +86,25 @@ impl Nodes {
         self.named(&self.own)
     }
 
+    /// Zone and region of the own node, as far as they are known. Endpoints know no region.
+    pub fn own_place(&self) -> (Option<&Arc<str>>, Option<&Arc<str>>) {
+        let node = self.own();
+        let zone = node.map(|node| &node.zone).filter(|zone| !zone.is_empty());
+        (zone.or(self.own_zone.as_ref()), node.map(|node| &node.region))
+    }
+
+    /// An EndpointSlice tells the zone of an endpoint on this node.
+    pub fn note_zone(&mut self, node: &str, zone: &Arc<str>, touched: &mut Touched) {
+        if zone.is_empty() || *node != *self.own || self.own_zone.as_ref() == Some(zone) {
+            return;
+        }
+        let before = self.own_place().0.cloned();
+        self.own_zone = Some(zone.clone());
+        if self.own_place().0 != before.as_ref() {
+            touched.everything();
+        }
+    }
+
     pub fn known(&self, name: &str) -> Option<&Arc<NodeRecord>> {
         self.by_name.get(name)
     }
@@ -95,7 +117,11 @@ impl Nodes {
         let departed = self.departed.pop(&record.name);
         let place = |record: &NodeRecord| (record.zone.clone(), record.region.clone());
         let placed = earlier.as_ref().or(departed.as_ref()).map(|earlier| place(earlier)).unwrap_or_default();
-        if placed != place(&record) {
+        // What EndpointSlices say of pods on a node counts for more once its addresses are known.
+        let has_addresses =
+            |record: Option<&Arc<NodeRecord>>| record.is_some_and(|r| !r.addresses.is_empty());
+        let addressed = has_addresses(earlier.as_ref().or(departed.as_ref()));
+        if placed != place(&record) || addressed == record.addresses.is_empty() {
             touched.everything();
         }
         touched.services |= record.name == self.own;

@@ -103,10 +103,9 @@ impl Pods {
             self.departed.pop(&uid);
             self.note_own(&pod, None, touched);
             let known = Known { pod: pod.clone(), seen: bit, deleted: 0 };
+            // Who had finished before may have lost its addresses to anybody since.
             if known.is_alive() {
                 self.settle_in(&pod, holders, touched);
-            } else if !pod.host_network {
-                pod.ips.iter().for_each(|addr| holders.remember(*addr, &pod, touched));
             }
             self.known.insert(uid, known);
             return;
@@ -127,6 +126,10 @@ impl Pods {
         self.note_own(&pod, Some(&earlier), touched);
         if was_alive && !is_alive {
             self.move_out(&earlier, &[], holders, touched);
+            // It may have ended as soon as it had them.
+            if !pod.host_network {
+                pod.ips.iter().for_each(|addr| holders.remember(*addr, &pod, touched));
+            }
         } else if is_alive {
             if was_alive {
                 let stays = if pod.host_network == earlier.host_network { &*pod.ips } else { &[] };
@@ -149,7 +152,7 @@ impl Pods {
         }
         if forgotten {
             self.known.remove(&uid);
-            if let Some(alias) = pod.alias() {
+            if let Some(alias) = pod.alias().filter(|alias| self.aliases.get(alias) == Some(&uid)) {
                 self.aliases.remove(&alias);
                 self.departed.put(alias, pod.clone());
             }
@@ -175,13 +178,16 @@ impl Pods {
 
     /// The names of local sockets depend on own pods.
     fn note_own(&mut self, pod: &Arc<PodRecord>, earlier: Option<&Arc<PodRecord>>, touched: &mut Touched) {
-        let alias = pod.alias();
-        if let Some(old) = earlier.and_then(|earlier| earlier.alias()).filter(|old| Some(*old) != alias) {
-            self.aliases.remove(&old);
-        }
-        if let Some(alias) = alias {
-            self.departed.pop(&alias);
-            self.aliases.insert(alias, pod.uid);
+        let (alias, old) = (pod.alias(), earlier.and_then(|earlier| earlier.alias()));
+        if alias != old {
+            // A mirror pod that is made anew has the alias of the one before, which may still be told of.
+            if let Some(old) = old.filter(|old| self.aliases.get(old) == Some(&pod.uid)) {
+                self.aliases.remove(&old);
+            }
+            if let Some(alias) = alias {
+                self.departed.pop(&alias);
+                self.aliases.insert(alias, pod.uid);
+            }
         }
         if pod.own && earlier != Some(pod) {
             touched.pods.push(pod.uid);

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::endpoints::{EndpointRecord, SliceRecord};
 use super::text::Texts;
 use crate::kubernetes::objects;
 use crate::ranges::canonical;
@@ -47,6 +48,10 @@ pub(crate) struct PodRecord {
     pub ips: Box<[IpAddr]>,
     pub host_network: bool,
     pub finished: bool,
+    /// When it was made, in seconds since 1970.
+    pub created: i64,
+    /// It is about to go.
+    pub deleting: bool,
     /// Made up from an endpoint's reference.
     pub derived: bool,
     /// On this node.
@@ -55,11 +60,12 @@ pub(crate) struct PodRecord {
     pub detail: Option<Box<Detail>>,
 }
 
-/// What is kept of own pods, and of those on the host's network.
+/// What is kept of own pods, of those on the host's network, and of those that may be.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) struct Detail {
     /// The configuration hash of a static pod.
     pub alias: Option<Uid>,
+    /// Of pods on the host's network, and of derived ones, which may be: where they listen.
     pub host_ports: Box<[u16]>,
     /// Of own pods alone.
     pub containers: Box<[ContainerRecord]>,
@@ -100,6 +106,8 @@ impl PodRecord {
             ips: pod.ips.iter().map(|addr| canonical(*addr)).collect(),
             host_network: pod.host_network,
             finished: pod.finished,
+            created: pod.created,
+            deleting: pod.deleting,
             derived: false,
             own,
             detail,
@@ -108,25 +116,27 @@ impl PodRecord {
 
     /// The pod that an endpoint refers to, as far as its name tells.
     pub fn derived(
-        namespace: &Arc<str>,
+        slice: &SliceRecord,
+        endpoint: &EndpointRecord,
         pod: &Arc<str>,
-        node: &Arc<str>,
-        zone: &Arc<str>,
         texts: &mut Texts,
     ) -> Self {
+        let detail = Detail { alias: None, host_ports: slice.ports.clone(), containers: Box::default() };
         PodRecord {
             uid: Uid(0),
-            namespace: namespace.clone(),
+            namespace: slice.pod_namespace(endpoint).clone(),
             name: pod.clone(),
             workload: texts.share(workload_of(pod)),
-            node: node.clone(),
-            zone: zone.clone(),
+            node: endpoint.node.clone(),
+            zone: endpoint.zone.clone(),
             ips: Box::default(),
             host_network: false,
             finished: false,
+            created: 0,
+            deleting: endpoint.terminating,
             derived: true,
             own: false,
-            detail: None,
+            detail: Some(Box::new(detail)),
         }
     }
 
@@ -147,6 +157,7 @@ impl PodRecord {
         self.detail.as_ref()?.alias
     }
 
+    /// The pod declares the port, or the EndpointSlice that it is derived from does.
     pub fn listens_on(&self, port: u16) -> bool {
         self.detail.as_ref().is_some_and(|detail| detail.host_ports.contains(&port))
     }

@@ -52,13 +52,15 @@ impl State {
         self.pods.remove(watch, uid, &mut self.holders, &mut self.touched);
     }
 
-    pub fn replace_pods(&mut self, watch: Watch, list: Vec<Arc<PodRecord>>) {
+    pub fn replace_pods(&mut self, watch: Watch, mut list: Vec<Arc<PodRecord>>) {
         let listed: Set<Uid> = list.iter().map(|pod| pod.uid).collect();
         // First who has gone: their addresses may be others' in the same list.
         self.pods.retain(watch, &listed, &mut self.holders, &mut self.touched);
         let more = list.len().saturating_sub(self.pods.total());
         self.pods.reserve(more);
         self.holders.reserve(more);
+        // A list tells nothing of what happened in which order. Of two with one address, the last to be told of has it.
+        list.sort_by_key(|pod| (pod.created, !pod.deleting));
         list.into_iter().for_each(|pod| self.apply_pod(watch, pod));
     }
 
@@ -93,7 +95,8 @@ impl State {
     }
 
     pub fn apply_slice(&mut self, slice: Arc<SliceRecord>) {
-        let State { endpoints, holders, texts, touched, services, .. } = self;
+        let State { endpoints, holders, texts, touched, services, nodes, .. } = self;
+        slice.endpoints.iter().for_each(|endpoint| nodes.note_zone(&endpoint.node, &endpoint.zone, touched));
         let has_cluster_ip = services.has_cluster_ip(&slice.service_key());
         endpoints.apply(&slice, has_cluster_ip, |number, slice, change| {
             note(number, slice, change, holders, texts, touched)
@@ -144,16 +147,9 @@ fn note(
     match change.now.map(|endpoint| (endpoint, &endpoint.pod)) {
         Some((endpoint, Some(pod))) => {
             let shown = holders.peek(&change.addr);
-            let known = |shown: &&Arc<PodRecord>| {
-                shown.derived
-                    && *shown.name == **pod
-                    && shown.namespace == slice.namespace
-                    && shown.node == endpoint.node
-                    && shown.zone == endpoint.zone
-            };
-            let record = shown.filter(known).cloned().unwrap_or_else(|| {
-                Arc::new(PodRecord::derived(&slice.namespace, pod, &endpoint.node, &endpoint.zone, texts))
-            });
+            let record = PodRecord::derived(slice, endpoint, pod, texts);
+            let known = shown.filter(|shown| ***shown == record).cloned();
+            let record = known.unwrap_or_else(|| Arc::new(record));
             holders.hold(change.addr, Claimant::Slice(number), &record, touched);
         }
         Some((_, None)) => {

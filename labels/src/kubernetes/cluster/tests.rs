@@ -131,6 +131,9 @@ pub(super) fn slice(service: &str, ports: &[u16], endpoints: &[(&str, &str)]) ->
     let endpoint = |(addr, pod): &(&str, &str)| Endpoint {
         addresses: vec![ip(addr)],
         pod: (!pod.is_empty()).then(|| (*pod).to_owned()),
+        pod_namespace: String::new(),
+        terminating: false,
+        unready: false,
         node: "node-2".to_owned(),
         zone: "eu-1c".to_owned(),
     };
@@ -139,6 +142,7 @@ pub(super) fn slice(service: &str, ports: &[u16], endpoints: &[(&str, &str)]) ->
         name: format!("{service}-1"),
         service: service.to_owned(),
         ports: ports.to_vec(),
+        all_ports: false,
         endpoints: endpoints.iter().map(endpoint).collect(),
     }
 }

@@ -52,6 +52,7 @@ fn slice(addr: &str) -> EndpointSlice {
         name: "front-1".to_owned(),
         service: "front".to_owned(),
         ports: vec![8080],
+        all_ports: false,
         endpoints: vec![endpoint],
     }
 }

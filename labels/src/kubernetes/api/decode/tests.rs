@@ -61,6 +61,8 @@ fn a_pod_with_all_there_is() {
         namespace: "shop".to_owned(),
         name: "web-6b9c7f5d4-x7k2p".to_owned(),
         config_hash: Some("c0ffee".to_owned()),
+        created: 1_710_000_000,
+        deleting: false,
         workload: "web".to_owned(),
         node: "node-1".to_owned(),
         host_network: true,
@@ -88,6 +90,28 @@ fn ports_of_pods_in_their_own_network_do_not_matter() {
 }
 
 #[test]
+fn ports_that_are_probed() {
+    let mut object = pod();
+    object["spec"]["initContainers"] = json!([
+        { "name": "setup", "livenessProbe": { "grpc": { "port": 1 } } },
+        { "name": "mesh", "restartPolicy": "Always", "startupProbe": { "httpGet": { "port": 15021 } } },
+    ]);
+    object["spec"]["containers"] = json!([
+        { "name": "kube-apiserver",
+            "livenessProbe": { "httpGet": { "host": "10.1.0.7", "path": "/livez", "port": 6443, "scheme": "HTTPS" } },
+            "readinessProbe": { "tcpSocket": { "port": 2381, "host": "127.0.0.1" }, "periodSeconds": 1 },
+            "startupProbe": { "grpc": { "port": 9000, "service": null } } },
+        { "name": "named", "livenessProbe": { "httpGet": { "port": "http" } }, "readinessProbe": null,
+            "startupProbe": { "exec": { "command": ["true"] } } },
+        { "name": "odd", "livenessProbe": { "httpGet": { "port": 70000 }, "tcpSocket": { "port": [1, {}] },
+            "grpc": { "port": null } }, "readinessProbe": { "tcpSocket": { "port": 443, "host": "192.0.2.9" } } },
+    ]);
+    assert_eq!(read::<Pod>(&object).host_ports, [2381, 6443, 9000, 15021]);
+    object["spec"]["hostNetwork"] = json!(false);
+    assert_eq!(read::<Pod>(&object).host_ports, [0u16; 0]);
+}
+
+#[test]
 fn addresses_of_pods() {
     let mut object = pod();
     object["status"]["podIPs"] = Value::Null;
@@ -108,6 +132,17 @@ fn finished_pods() {
 }
 
 #[test]
+fn when_pods_were_made_and_that_they_are_about_to_go() {
+    let mut object = pod();
+    object["metadata"]["deletionTimestamp"] = json!("2024-03-09T17:00:00Z");
+    assert!(read::<Pod>(&object).deleting);
+    for (time, created) in [("1970-01-01T00:01:00Z", 60), ("1970-01-01T01:01:00+01:00", 60), ("now", 0)] {
+        object["metadata"]["creationTimestamp"] = json!(time);
+        assert_eq!(read::<Pod>(&object).created, created, "{time}");
+    }
+}
+
+#[test]
 fn what_is_null_or_not_there_is_nothing() {
     let bare = Pod { name: "p".to_owned(), workload: "p".to_owned(), ..Pod::default() };
     assert_eq!(read::<Pod>(&json!({ "metadata": { "name": "p" } })), bare);
@@ -117,7 +152,8 @@ fn what_is_null_or_not_there_is_nothing() {
     });
     assert_eq!(read::<Pod>(&nulls), bare);
     assert_eq!(read::<Service>(&json!({ "spec": { "ports": null }, "status": {} })), Service::default());
-    assert_eq!(read::<EndpointSlice>(&json!({ "endpoints": null, "ports": null })), EndpointSlice::default());
+    let everywhere = EndpointSlice { all_ports: true, ..EndpointSlice::default() };
+    assert_eq!(read::<EndpointSlice>(&json!({ "endpoints": null, "ports": null })), everywhere);
     assert_eq!(read::<Node>(&json!({ "spec": null, "status": { "addresses": null } })), Node::default());
 }
 
@@ -167,7 +203,7 @@ fn an_endpoint_slice_with_all_there_is() {
         "metadata": { "name": "web-abcde", "namespace": "shop",
             "labels": { "kubernetes.io/service-name": "web", "endpointslice.kubernetes.io/managed-by": "x" } },
         "addressType": "IPv4",
-        "ports": [{ "name": "", "port": 8080, "protocol": "TCP" }, { "port": 53, "protocol": "UDP" }, { "port": null }],
+        "ports": [{ "name": "", "port": 8080, "protocol": "TCP" }, { "port": 53, "protocol": "UDP" }, { "port": 0 }],
         "endpoints": [
             { "addresses": ["10.1.0.7"], "conditions": { "ready": true }, "nodeName": "node-1", "zone": "a",
                 "targetRef": { "kind": "Pod", "name": "web-1", "namespace": "shop", "uid": "u-1" } },
@@ -178,6 +214,9 @@ fn an_endpoint_slice_with_all_there_is() {
     let endpoint = |ip: &str, pod: Option<&str>, node: &str, zone: &str| Endpoint {
         addresses: ips(&[ip]),
         pod: pod.map(str::to_owned),
+        pod_namespace: String::new(),
+        terminating: false,
+        unready: ip == "10.1.0.8",
         node: node.to_owned(),
         zone: zone.to_owned(),
     };
@@ -186,6 +225,7 @@ fn an_endpoint_slice_with_all_there_is() {
         name: "web-abcde".to_owned(),
         service: "web".to_owned(),
         ports: vec![8080],
+        all_ports: false,
         endpoints: vec![
             endpoint("10.1.0.7", Some("web-1"), "node-1", "a"),
             endpoint("10.1.0.8", None, "", ""),
@@ -193,8 +233,29 @@ fn an_endpoint_slice_with_all_there_is() {
         ],
     };
     assert_eq!(read::<EndpointSlice>(&object), wanted);
+    object["endpoints"][0]["targetRef"]["namespace"] = json!("other");
+    assert_eq!(read::<EndpointSlice>(&object).endpoints[0].pod_namespace, "other");
+    object["endpoints"][0]["conditions"] = json!({ "ready": null, "serving": true, "terminating": true });
+    let leaving = &read::<EndpointSlice>(&object).endpoints[0];
+    assert_eq!((leaving.terminating, leaving.unready), (true, false));
     object["addressType"] = json!("FQDN");
     assert!(read::<EndpointSlice>(&object).endpoints.iter().all(|endpoint| endpoint.addresses.is_empty()));
+}
+
+#[test]
+fn endpoint_slices_of_all_ports() {
+    for (ports, all_ports) in [
+        (Value::Null, true),
+        (json!([]), true),
+        (json!([{ "port": null, "protocol": "TCP" }]), true),
+        (json!([{ "port": 80 }, {}]), true),
+        (json!([{ "port": 80 }]), false),
+        (json!([{ "port": 53, "protocol": "UDP" }]), false),
+        (json!([{ "protocol": "UDP" }, { "port": null, "protocol": "SCTP" }]), false),
+    ] {
+        let slice = read::<EndpointSlice>(&json!({ "ports": ports }));
+        assert_eq!(slice.all_ports, all_ports, "{ports}");
+    }
 }
 
 #[test]

@@ -122,3 +122,28 @@ fn the_two_watches_of_pods_agree_in_the_end() {
     world.pods.applied(pod(3, "third", NODE, &["10.0.0.3"]));
     assert!(world.cluster.local_pod(Uid::parse(&uid(3)), None, []).is_some());
 }
+
+#[test]
+fn of_two_with_one_address_in_a_list_the_younger_has_it() {
+    let made = |created, pod| Pod { created, ..pod };
+    let first = pod(1, "first", "node-2", &["10.0.0.1"]);
+    let second = pod(2, "second", "node-2", &["10.0.0.1"]);
+    let named = |list: [Pod; 2]| {
+        let world = World::with_nodes(PodScope::Cluster);
+        World::list(&world.pods, list);
+        world.cluster.settle();
+        world.at("10.0.0.1", None).unwrap().workload.to_string()
+    };
+    let (old, young) = (made(100, first.clone()), made(200, second.clone()));
+    assert_eq!(named([old.clone(), young.clone()]), "second");
+    assert_eq!(named([young.clone(), old.clone()]), "second");
+    assert_eq!(named([Pod { deleting: true, ..young }, old]), "second", "however soon it goes");
+    let going = Pod { deleting: true, ..made(100, first) };
+    let alike = made(100, second);
+    assert_eq!(
+        named([going.clone(), alike.clone()]),
+        "second",
+        "of two made in one second, the one that stays"
+    );
+    assert_eq!(named([alike, going]), "second");
+}

@@ -72,6 +72,34 @@ fn static_pods_by_their_configuration_hash() {
 }
 
 #[test]
+fn the_alias_of_a_mirror_pod_that_is_made_anew() {
+    let world = World::with_nodes(PodScope::Cluster);
+    let hash = "0123456789abcdef0123456789abcdef";
+    let mirror = |number, workload| Pod {
+        config_hash: Some(hash.to_owned()),
+        ..pod(number, workload, NODE, &["192.0.2.1"])
+    };
+    let known = || {
+        let found = world.cluster.local_pod(Uid::parse(hash), None, []);
+        (found.map(|found| found.identity.pod.to_string()), world.cluster.is_alive(Uid::parse(hash)))
+    };
+    let second = (Some("etcd-2".to_owned()), true);
+    world.node_pods.applied(mirror(1, "etcd"));
+    world.node_pods.applied(mirror(2, "etcd"));
+    assert_eq!(known(), second);
+    world.node_pods.applied(mirror(1, "etcd-dying"));
+    assert_eq!(known(), second, "told of once more");
+    world.node_pods.deleted(mirror(1, "etcd"));
+    assert_eq!(known(), second);
+    // The one before changes its configuration, or has none any more.
+    world.node_pods.applied(mirror(3, "etcd"));
+    world.node_pods.applied(Pod { config_hash: None, ..mirror(2, "etcd") });
+    assert_eq!(known(), (Some("etcd-3".to_owned()), true));
+    world.node_pods.deleted(mirror(3, "etcd"));
+    assert_eq!(known(), (Some("etcd-3".to_owned()), false), "departed");
+}
+
+#[test]
 fn answers_are_stale_when_their_pod_has_changed() {
     let world = World::with_nodes(PodScope::Cluster);
     let changes = &world.cluster.changes;

@@ -129,10 +129,9 @@ fn of_two_at_once_the_unfinished_counts_then_the_newer() {
 #[test]
 fn a_finished_pod_keeps_its_address_until_somebody_else_gets_it() {
     let world = World::with_nodes(PodScope::Cluster);
-    World::list(
-        &world.pods,
-        [finished(pod(1, "job", "node-2", &[ADDR])), pod(2, "web", "node-2", &["10.0.0.2"])],
-    );
+    World::list(&world.pods, [pod(1, "job", "node-2", &[]), pod(2, "web", "node-2", &["10.0.0.2"])]);
+    // It ended so soon that it was never told of as running there.
+    world.pods.applied(finished(pod(1, "job", "node-2", &[ADDR])));
     assert_eq!(world.name(ADDR, None), "pod shop/job  eu-1b");
     world.pods.applied(finished(pod(2, "web", "node-2", &["10.0.0.2"])));
     assert_eq!(world.name("10.0.0.2", None), "pod shop/web  eu-1b");
@@ -142,6 +141,18 @@ fn a_finished_pod_keeps_its_address_until_somebody_else_gets_it() {
         (world.name(ADDR, None), world.name("10.0.0.2", None)),
         ("pod shop/new  eu-1b".into(), "pod shop/new  eu-1b".into())
     );
+}
+
+#[test]
+fn a_pod_that_had_finished_before_it_was_listed_names_no_address() {
+    let world = World::with_nodes(PodScope::Cluster);
+    let done = [finished(pod(1, "job", "node-2", &[ADDR])), finished(pod(2, "report", NODE, &["10.0.0.2"]))];
+    World::list(&world.node_pods, [done[1].clone()]);
+    World::list(&world.pods, done);
+    assert_eq!(world.name(ADDR, None), "nobody");
+    assert_eq!(world.name("10.0.0.2", None), "nobody");
+    world.pods.deleted(pod(1, "job", "node-2", &[ADDR]));
+    assert_eq!(world.name(ADDR, None), "nobody");
 }
 
 #[test]

@@ -154,3 +154,54 @@ fn where_services_are_dialled_on_this_node() {
     assert!(world.cluster.service_version() > version);
     assert!(world.cluster.service_addresses(&[]).contains(&(ip("192.0.2.8"), 30080)));
 }
+
+#[test]
+fn a_service_that_names_no_port_selects_all_after_those_that_do() {
+    let world = World::with_nodes(PodScope::Cluster);
+    let on_all = |service: &str, addr: &str, pod: &str| {
+        world.slices.applied(EndpointSlice { all_ports: true, ..slice(service, &[], &[(addr, pod)]) });
+    };
+    world.pods.applied(pod(1, "web", "node-2", &["10.0.0.1"]));
+    world.slices.applied(slice("any", &[], &[("10.0.0.1", "web-1")]));
+    assert_eq!(world.name("10.0.0.1", Some(80)), "pod shop/web  eu-1b");
+    let since = world.generation();
+    on_all("any", "10.0.0.1", "web-1");
+    assert!(world.is_stale(since, "10.0.0.1"));
+    world.services.applied(service("any", &["10.96.0.1"], &[]));
+    world.slices.applied(slice("web", &[80], &[("10.0.0.1", "web-1")]));
+    assert_eq!(
+        world.name("10.0.0.1", Some(80)),
+        "pod shop/web web eu-1b",
+        "though it has no cluster address"
+    );
+    assert_eq!(world.name("10.0.0.1", Some(81)), "pod shop/web any eu-1b");
+    on_all("manual", "10.9.0.1", "");
+    assert_eq!(world.name("10.9.0.1", Some(81)), "host shop/manual manual eu-1b");
+    // What else runs on a host is not that service's.
+    world.node_pods.applied(host_pod(2, "agent", NODE, "192.0.2.1", &[9100]));
+    on_all("agents", "192.0.2.1", "agent-2");
+    assert_eq!(world.name("192.0.2.1", Some(22)), "host /node-1  eu-1a");
+    assert_eq!(world.name("192.0.2.1", Some(9100)), "pod shop/agent  eu-1a");
+    assert_eq!(world.cluster.service_of(None, 22), None);
+}
+
+#[test]
+fn an_endpoint_may_refer_to_another_namespaces_pod() {
+    let world = World::with_nodes(PodScope::Cluster);
+    let mut foreign = slice("shared", &[80], &[("10.0.1.1", "web-0"), ("192.0.2.2", "agent-1")]);
+    foreign.endpoints.iter_mut().for_each(|endpoint| endpoint.pod_namespace = "other".to_owned());
+    world.slices.applied(foreign);
+    assert_eq!(world.name("10.0.1.1", Some(80)), "pod other/web shared eu-1b");
+    assert_eq!(world.name("192.0.2.2", Some(80)), "pod other/agent shared eu-1b");
+    let agent = Pod { namespace: "other".to_owned(), ..host_pod(1, "agent", "node-2", "192.0.2.2", &[]) };
+    world.pods.applied(Pod { workload: "agents".to_owned(), ..agent });
+    assert_eq!(world.name("192.0.2.2", Some(80)), "pod other/agents shared eu-1b");
+    let web = Pod {
+        namespace: "other".to_owned(),
+        name: "web-0".to_owned(),
+        ..pod(2, "set", "node-2", &["10.0.1.1"])
+    };
+    world.pods.applied(web);
+    assert!(!world.cluster.needs_settling(), "it is the same pod");
+    assert_eq!(world.name("10.0.1.1", Some(80)), "pod other/set shared eu-1b");
+}
