@@ -184,8 +184,7 @@ impl Pods {
             self.aliases.insert(alias, pod.uid);
         }
         if pod.own && earlier != Some(pod) {
-            touched.pods.push(pod.uid);
-            touched.pods.extend(alias);
+            touched.pod(pod);
         }
     }
 
