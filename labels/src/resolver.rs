@@ -106,8 +106,11 @@ impl Resolver {
         let named = self.name_local(owner);
         let mut identity = self.placed(named.identity);
         if let Some(cluster) = &self.cluster
-            && (named.pod.is_some() || self.local.is_on_host(owner.netns))
-            && let Some(service) = cluster.service_of(named.pod, port)
+            && let Some(service) = match named.pod {
+                Some(uid) => cluster.service_of(uid, port),
+                None if self.local.is_on_host(owner.netns) => cluster.service_of_node(owner.netns, port),
+                None => None,
+            }
         {
             identity.service = service;
         }

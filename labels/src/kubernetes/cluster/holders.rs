@@ -106,6 +106,12 @@ impl Holders {
             && !self.staged.contains_key(addr)
     }
 
+    /// Pods that are or will be named by the address.
+    pub fn concerned(&self, addr: &IpAddr) -> impl Iterator<Item = &Arc<PodRecord>> {
+        let holder = self.by_addr.get(addr).into_iter();
+        holder.flat_map(|holder| holder.shown.iter().chain(holder.claims.iter().map(|claim| &claim.pod)))
+    }
+
     /// `pod` holds the address, says `by`.
     pub fn hold(&mut self, addr: IpAddr, by: Claimant, pod: &Arc<PodRecord>, touched: &mut Touched) {
         let holder = self.by_addr.entry(addr).or_default();

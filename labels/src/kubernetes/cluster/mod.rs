@@ -123,18 +123,23 @@ impl Cluster {
         let state = self.state.read();
         // Under the tables' lock, so that no change comes in between.
         let mut awaited = self.awaited.lock();
-        subjects.into_iter().for_each(|subject| awaited.add(uid, subject, &self.changes));
+        subjects.into_iter().for_each(|subject| awaited.add(Some(uid), subject, &self.changes));
         drop(awaited);
         state.local_pod(uid, container)
     }
 
-    /// The Service that selects a pod of this node on this port; without a pod, the node itself.
-    pub(crate) fn service_of(&self, uid: Option<Uid>, port: u16) -> Option<Arc<str>> {
+    /// The Service that selects a pod of this node on this port. When that may have changed, answers about the subjects
+    /// given to [`Self::local_pod`] are stale.
+    pub(crate) fn service_of(&self, uid: Uid, port: u16) -> Option<Arc<str>> {
+        self.state.read().service_of(uid, port)
+    }
+
+    /// The Service that selects the node itself on this port, for a socket in its network namespace `netns`. When that may
+    /// have changed, answers about the namespace are stale.
+    pub(crate) fn service_of_node(&self, netns: u32, port: u16) -> Option<Arc<str>> {
         let state = self.state.read();
-        match uid {
-            Some(uid) => state.service_of(uid, port),
-            None => state.service_of_node(port),
-        }
+        self.awaited.lock().add(None, Subject::Netns(netns), &self.changes);
+        state.service_of_node(port)
     }
 
     /// The pod is known and runs.
@@ -254,9 +259,10 @@ impl Cluster {
         holders.forget_departed(Instant::now(), touched);
         self.needs_settling.store(holders.needs_settling(), Ordering::Release);
         let touched = std::mem::take(touched);
-        if !touched.pods.is_empty() {
+        if touched.node || !touched.pods.is_empty() {
             let mut awaited = self.awaited.lock();
-            self.changes.mark(touched.pods.iter().flat_map(|uid| awaited.take(*uid)));
+            let owners = touched.pods.into_iter().map(Some).chain(touched.node.then_some(None));
+            self.changes.mark(owners.flat_map(|owner| awaited.take(owner)));
         }
         if touched.services {
             self.service_version.fetch_add(1, Ordering::AcqRel);

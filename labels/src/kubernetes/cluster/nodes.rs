@@ -125,6 +125,7 @@ impl Nodes {
             touched.everything();
         }
         touched.services |= record.name == self.own;
+        touched.node |= record.name == self.own;
         for addr in earlier.iter().flat_map(|earlier| &earlier.addresses) {
             if !record.addresses.contains(addr) {
                 self.vacate(addr, &record.name, touched);
@@ -141,6 +142,7 @@ impl Nodes {
     pub fn remove(&mut self, name: &str, touched: &mut Touched) {
         let Some(gone) = self.by_name.remove(name) else { return };
         touched.services |= gone.name == self.own;
+        touched.node |= gone.name == self.own;
         for addr in &gone.addresses {
             self.vacate(addr, &gone.name, touched);
         }

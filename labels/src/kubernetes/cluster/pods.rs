@@ -190,8 +190,7 @@ impl Pods {
             }
         }
         if pod.own && earlier != Some(pod) {
-            touched.pods.push(pod.uid);
-            touched.pods.extend(alias);
+            touched.pod(pod);
         }
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The tables, and how an update of one bears on the others.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::endpoints::{Change, Endpoints, SliceRecord};
@@ -90,22 +91,29 @@ impl State {
 
     /// Which of several services counts may have changed, where there are several.
     fn rank(&mut self, service: &Name, has_cluster_ip: bool) {
-        let State { endpoints, touched, .. } = self;
-        endpoints.rank(service, has_cluster_ip, |addr| touched.address(addr));
+        let State { endpoints, touched, pods, holders, nodes, .. } = self;
+        endpoints.rank(service, has_cluster_ip, |addr| {
+            touched.address(addr);
+            touch_servers(&addr, pods, holders, nodes, touched);
+        });
     }
 
     pub fn apply_slice(&mut self, slice: Arc<SliceRecord>) {
-        let State { endpoints, holders, texts, touched, services, nodes, .. } = self;
+        let State { endpoints, holders, texts, touched, services, pods, nodes, .. } = self;
         slice.endpoints.iter().for_each(|endpoint| nodes.note_zone(&endpoint.node, &endpoint.zone, touched));
         let has_cluster_ip = services.has_cluster_ip(&slice.service_key());
         endpoints.apply(&slice, has_cluster_ip, |number, slice, change| {
-            note(number, slice, change, holders, texts, touched)
+            touch_servers(&change.addr, pods, holders, nodes, touched);
+            note(number, slice, change, holders, texts, touched);
         });
     }
 
     pub fn remove_slice(&mut self, name: &Name) {
-        let State { endpoints, holders, texts, touched, .. } = self;
-        endpoints.remove(name, |number, slice, change| note(number, slice, change, holders, texts, touched));
+        let State { endpoints, holders, texts, touched, pods, nodes, .. } = self;
+        endpoints.remove(name, |number, slice, change| {
+            touch_servers(&change.addr, pods, holders, nodes, touched);
+            note(number, slice, change, holders, texts, touched);
+        });
     }
 
     pub fn replace_slices(&mut self, list: Vec<Arc<SliceRecord>>) {
@@ -133,6 +141,16 @@ impl State {
         gone.iter().for_each(|name| self.remove_node(name));
         list.into_iter().for_each(|node| self.apply_node(node));
     }
+}
+
+/// Another service may select this address: servers of this node have the service in their names, and are asked for by
+/// what they run in, not by the address.
+fn touch_servers(addr: &IpAddr, pods: &Pods, holders: &Holders, nodes: &Nodes, touched: &mut Touched) {
+    let concerned = pods.on_host(addr).iter().chain(holders.concerned(addr));
+    for pod in concerned.filter(|pod| pod.own) {
+        touched.pod(pod);
+    }
+    touched.node |= nodes.own().is_some_and(|own| own.addresses.contains(addr));
 }
 
 /// An endpoint that refers to a pod says who holds an address, in case that the pod itself is not known.

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::record::Uid;
+use super::record::{PodRecord, Uid};
 use crate::changes::Subject;
 
 /// Collected while the tables are written, told when that is done.
@@ -11,8 +11,10 @@ use crate::changes::Subject;
 pub(crate) struct Touched {
     pub subjects: Vec<Subject>,
     pub everything: bool,
-    /// Pods of which the local sockets' names depend.
+    /// Pods on which local sockets' names depend.
     pub pods: Vec<Uid>,
+    /// Names of the node's own sockets depend on what has changed.
+    pub node: bool,
     /// Where Services can be dialled.
     pub services: bool,
 }
@@ -22,6 +24,12 @@ impl Touched {
         if !self.everything {
             self.subjects.push(Subject::Address(addr));
         }
+    }
+
+    /// Local sockets of an own pod may have another name.
+    pub fn pod(&mut self, pod: &PodRecord) {
+        self.pods.push(pod.uid);
+        self.pods.extend(pod.alias());
     }
 
     pub fn everything(&mut self) {

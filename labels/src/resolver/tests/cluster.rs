@@ -204,3 +204,51 @@ fn sources_of_the_cluster_are_listed() {
     assert_eq!(sources, expected);
     assert!(!resolver.complete());
 }
+
+#[test]
+fn a_service_that_comes_after_the_first_naming_is_told() {
+    let (dir, cluster, resolver, group) = in_cluster(None);
+    cluster.services().applied(service("10.96.0.1"));
+    // As the exporter asks of a server: the client's address, and what the server runs in.
+    let server = [Subject::Address(ip("10.0.1.1")), Subject::Netns(70), Subject::Cgroup(group)];
+    let served = || resolver.local_server(&owner(group, 70), 8080).service.to_string();
+    for (endpoints, expected) in [("10.0.0.1", "front"), ("10.0.9.9", ""), ("10.0.0.1", "front")] {
+        assert_ne!(served(), expected);
+        let since = resolver.generation();
+        cluster.endpoint_slices().applied(slice(endpoints));
+        assert!(resolver.is_stale(since, &server), "{expected}");
+        assert_eq!(served(), expected);
+    }
+    let since = resolver.generation();
+    cluster.endpoint_slices().applied(EndpointSlice { name: "back-1".to_owned(), ..slice("10.0.1.1") });
+    assert!(!resolver.is_stale(since, &server[1..]), "that is another pod");
+    // Of two services, the one with a cluster address counts.
+    let other = EndpointSlice { service: "aaa".to_owned(), name: "aaa-1".to_owned(), ..slice("10.0.0.1") };
+    cluster.endpoint_slices().applied(other);
+    assert_eq!(served(), "front");
+    let since = resolver.generation();
+    cluster.services().deleted(service("10.96.0.1"));
+    assert!(resolver.is_stale(since, &server));
+    assert_eq!(served(), "aaa");
+
+    let nginx = fs::metadata(dir.path().join("cgroup/system.slice/nginx.service")).unwrap().ino();
+    let on_node = || resolver.local_server(&owner(nginx, 1), 8080).service.to_string();
+    assert_eq!(on_node(), "");
+    let since = resolver.generation();
+    cluster.endpoint_slices().applied(EndpointSlice { name: "node-1".to_owned(), ..slice("192.0.2.7") });
+    assert!(resolver.is_stale(since, &[Subject::Netns(1), Subject::Cgroup(nginx)]), "a unit of the node");
+    assert!(!resolver.is_stale(since, &server));
+    assert_eq!(on_node(), "front");
+}
+
+#[test]
+fn a_service_of_a_pod_on_the_hosts_network_is_told_late() {
+    let (_dir, cluster, resolver, group) = in_cluster(None);
+    let on_host = Pod { host_network: true, ..pod(UID, "web", "node-a", "192.0.2.7") };
+    cluster.node_pods().applied(on_host);
+    assert_eq!(&*resolver.local_server(&owner(group, 1), 8080).service, "");
+    let since = resolver.generation();
+    cluster.endpoint_slices().applied(slice("192.0.2.7"));
+    assert!(resolver.is_stale(since, &[Subject::Cgroup(group)]));
+    assert_eq!(&*resolver.local_server(&owner(group, 1), 8080).service, "front");
+}

@@ -132,12 +132,12 @@ fn services_of_local_servers() {
     world.slices.applied(slice("web", &[80], &[("10.0.0.1", "web-1")]));
     world.slices.applied(slice("web6", &[443], &[("fd00::1", "web-1")]));
     world.slices.applied(slice("metrics", &[9100], &[("192.0.2.1", "exporter-2")]));
-    let service = |number, port| world.cluster.service_of(Some(Uid::parse(&uid(number))), port);
+    let service = |number, port| world.cluster.service_of(Uid::parse(&uid(number)), port);
     assert_eq!(service(1, 80).as_deref(), Some("web"));
     assert_eq!(service(1, 443).as_deref(), Some("web6"));
     assert_eq!(service(1, 22), None);
     assert_eq!(service(2, 9100).as_deref(), Some("metrics"));
     assert_eq!(service(3, 80), None);
-    assert_eq!(world.cluster.service_of(None, 9100).as_deref(), Some("metrics"));
+    assert_eq!(world.cluster.service_of_node(1, 9100).as_deref(), Some("metrics"));
     assert_eq!(world.cluster.own_place(), ("eu-1a".into(), "eu-1".into()));
 }
