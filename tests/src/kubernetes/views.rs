@@ -9,6 +9,7 @@ use anyhow::{Result, ensure};
 use crate::exporter::Exporter;
 use crate::metrics::{Metrics, Sample, Selector};
 use crate::stage::CLIENT;
+use crate::traffic::{HEADER, ServerReport};
 
 /// The default edge labels but `observer`, in the order of the exposition.
 pub const LABELS: [&str; 9] = [
@@ -40,6 +41,28 @@ pub struct Moved {
 }
 
 impl Moved {
+    /// What so many connections move, with one request each that is answered by so many bytes.
+    pub fn by(connections: u64, answer: u64) -> Self {
+        let count = connections as f64;
+        Moved {
+            from_client: count * HEADER as f64,
+            to_client: count * answer as f64,
+            opened: count,
+            closed: count,
+        }
+    }
+
+    /// What a server has counted since an earlier report, if all its connections are over.
+    pub fn since(earlier: &ServerReport, report: &ServerReport) -> Self {
+        let accepted = (report.accepted - earlier.accepted) as f64;
+        Moved {
+            from_client: (report.received - earlier.received) as f64,
+            to_client: (report.sent - earlier.sent) as f64,
+            opened: accepted,
+            closed: accepted,
+        }
+    }
+
     /// Whether nothing moved.
     fn is_nothing(&self) -> bool {
         *self == Moved::default()
