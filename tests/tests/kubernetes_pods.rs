@@ -78,7 +78,8 @@ impl Expected {
     /// Waits until the exporter tells of these edges with an end in the namespace, and of no others.
     fn hold(&self, exporter: &Exporter, wanted: fn(&str) -> bool) -> Result<()> {
         let found = |metrics: &Metrics| edges(metrics, wanted);
-        let result = exporter.wait_until("", &[("server_port", "")], SOON, |metrics| found(metrics) == self.0);
+        let result =
+            exporter.wait_until("", &[("server_port", "")], SOON, |metrics| found(metrics) == self.0);
         let metrics = exporter.scrape()?;
         let lines = |edges: &Edges, others: &Edges| -> String {
             let other = |(edge, moved): &(&String, &Moved)| others.get(*edge) != Some(*moved);
@@ -190,4 +191,160 @@ fn every_kind_of_pod_is_its_workload() -> Result<()> {
         assert_eq!(counted, sent[(number + sent.len() - 1) % sent.len()]);
     }
     expected.hold(&exporter, any)
+}
+
+/// A pod of the deployment `target` on node `a`, with a server on these ports.
+fn target(cluster: &Cluster, ports: &[u16]) -> Result<(Pod, Server)> {
+    let pod = cluster.run(&cluster.a, objects::Pod::of_deployment(NAMESPACE, "target"), Place::default())?;
+    let server = listen(pod.main()?, ports)?;
+    Ok((pod, server))
+}
+
+/// Each program of a pod is client and server on a port of its own.
+#[test]
+fn containers_of_a_pod_are_told_apart() -> Result<()> {
+    let cluster = Cluster::new()?;
+    let mut object = objects::Pod::of_deployment(NAMESPACE, "app");
+    for (name, part) in [
+        ("helper", Part::Main),
+        ("setup", Part::Init),
+        ("shipper", Part::Sidecar),
+        ("debugger", Part::Ephemeral),
+    ] {
+        object.containers.push(Container::new(name, part));
+    }
+    let app = cluster.run(&cluster.a, object, Place::default())?;
+    let pause = app.process_group(&objects::hex(64))?;
+    let visitor = app.visitor()?;
+    let programs = [
+        (app.container("main")?, "main"),
+        // A process that enters by exec is in the container's control group, with another listener.
+        (app.container("main")?, "main"),
+        (app.container("helper")?, "helper"),
+        (app.container("setup")?, "setup"),
+        (app.container("shipper")?, "shipper"),
+        (app.container("debugger")?, "debugger"),
+        (&pause, ""),
+        (&visitor, ""),
+    ];
+    let ports: Vec<u16> = (0..).take(programs.len()).map(|number| 7001 + number).collect();
+    let (other, _other_server) = target(&cluster, &ports)?;
+    let exporter = named(&cluster)?;
+    let their = End::of(&other, "target", "zone-a", "main");
+    let mut expected = Expected::default();
+    let mut servers = Vec::new();
+    for ((host, container), port) in programs.iter().zip(&ports) {
+        let own = End::of(&app, "app", "zone-a", container);
+        servers.push(listen(host, &[*port])?);
+        let size = usize::from(port - 7000);
+        expected.between(own, their, *port, fetch(host, &other.at4(*port), size)?);
+        expected.between(their, own, *port, fetch(other.main()?, &app.at6(*port), 20 + size)?);
+    }
+    // Each to the next within the pod, over loopback and over the pod's own address.
+    for (number, (host, container)) in programs.iter().enumerate() {
+        let next = (number + 1) % programs.len();
+        let to = if number % 2 == 0 { format!("127.0.0.1:{}", ports[next]) } else { app.at4(ports[next]) };
+        let [from, to_end] = [container, programs[next].1].map(|name| End::of(&app, "app", "zone-a", name));
+        expected.within(from, to_end, ports[next], fetch(host, &to, 40 + number)?);
+    }
+    expected.hold(&exporter, any)
+}
+
+/// A container that was started a moment ago is the pod's; as soon as the API tells of it, it has its name as well.
+#[test]
+fn a_container_is_known_when_the_api_tells_of_it() -> Result<()> {
+    const PORT: u16 = 7100;
+    let cluster = Cluster::new()?;
+    let mut app = cluster.run(&cluster.a, objects::Pod::of_deployment(NAMESPACE, "app"), Place::default())?;
+    let late = Container::new("late", Part::Ephemeral);
+    let host = app.process_group(&late.id)?;
+    let (other, _other_server) = target(&cluster, &[PORT])?;
+    let exporter = named(&cluster)?;
+    let to = other.at4(PORT);
+    let moved = fetch(&host, &to, 1)?;
+    let mut expected = Expected::default();
+    let server = End::of(&other, "target", "zone-a", "main");
+    expected.between(End::of(&app, "app", "zone-a", ""), server, PORT, moved);
+    expected.hold(&exporter, any)?;
+    app.object.containers.push(late);
+    cluster.api.put(&app.object);
+    let name = "flowgauge_tcp_sent_bytes_total";
+    let sent = |metrics: &Metrics, container| {
+        let of = [("observer", CLIENT), ("client_workload", "app"), ("client_container", container)];
+        metrics.sum(name, &of)
+    };
+    // What is scraped before the watch has told is the pod's still; nothing is lost or counted twice on the way.
+    let mut total = moved[0];
+    for _ in 0..50 {
+        total += fetch(&host, &to, 1)?[0];
+        let all = |metrics: &Metrics| sent(metrics, "") + sent(metrics, "late") == total;
+        if sent(&exporter.wait_until("all bytes", &[], SOON, all)?, "late") > 0.0 {
+            return Ok(());
+        }
+    }
+    anyhow::bail!(
+        "the container has no name:\n{}",
+        exporter.scrape()?.describe(name, &[("observer", CLIENT)])
+    )
+}
+
+/// A pod on the host's network that declares a port.
+fn on_host(name: &str, port: u16) -> objects::Pod {
+    let mut object = objects::Pod::of_daemon_set(NAMESPACE, name);
+    object.host_network = true;
+    object.containers[0].ports = vec![port];
+    object
+}
+
+/// On their own node by control group, also on ports that they do not declare; elsewhere by address and declared port.
+#[test]
+fn pods_on_the_hosts_network_are_told_apart() -> Result<()> {
+    let cluster = Cluster::new()?;
+    let (a, b) = (&cluster.a, &cluster.b);
+    let agent = cluster.run(a, on_host("agent", 9100), Place::default())?;
+    let mesh = cluster.run(a, on_host("mesh", 9101), Place::default())?;
+    let remote = cluster.run(b, on_host("agent", 9100), Place::default())?;
+    let (pod, _server) = target(&cluster, &[8080])?;
+    let _servers = [
+        listen(agent.main()?, &[9100, 9200])?,
+        listen(mesh.main()?, &[9101, 9201])?,
+        listen(remote.main()?, &[9100, 9200])?,
+        listen(&a.host, &[9300])?,
+    ];
+    let exporter = named(&cluster)?;
+    let [agents, meshs] =
+        [(&agent, "agent"), (&mesh, "mesh")].map(|(pod, name)| End::of(pod, name, "zone-a", "main"));
+    let far = End::of(&remote, "agent", "zone-b", "");
+    let client = End::of(&pod, "target", "zone-a", "main");
+    let from = pod.main()?;
+    let mut expected = Expected::default();
+    // A pod with an address of its own, to everybody on the node's.
+    for (server, port, size) in [(agents, 9100, 1), (agents, 9200, 2), (meshs, 9101, 3), (meshs, 9201, 4)] {
+        let moved = fetch(from, &format!("{}:{port}", a.v4()), size)?;
+        expected.view(CLIENT, client, server, "pod", port, moved);
+        expected.view(SERVER, client.afar(), server, "pod", port, moved);
+    }
+    let moved = fetch(from, &format!("[{}]:9300", a.v6()), 5)?;
+    let process = End::host(&a.host.workload, "zone-a");
+    expected.view(CLIENT, client, process, "host", 9300, moved);
+    expected.view(SERVER, client.afar(), process, "host", 9300, moved);
+    // Within the host's network both ends are known at both.
+    expected.within(agents, meshs, 9101, fetch(agent.main()?, &mesh.at4(9101), 6)?);
+    expected.within(meshs, agents, 9200, fetch(mesh.main()?, "127.0.0.1:9200", 7)?);
+    // From the node's address: told apart where they are, the node to the other end.
+    for (host, own, size) in [(agent.main()?, agents, 8), (mesh.main()?, meshs, 9), (&a.host, process, 10)] {
+        let moved = fetch(host, &pod.at4(8080), size)?;
+        expected.view(CLIENT, own, client.afar(), "pod", 8080, moved);
+        expected.view(SERVER, End::host("a", "zone-a"), client, "pod", 8080, moved);
+    }
+    expected.hold(&exporter, any)?;
+    // On the other node: this exporter sees its sockets too, but only what clients of node `a` say is its business.
+    let moved = fetch(from, &remote.at4(9100), 11)?;
+    expected.view(CLIENT, client, far, "pod", 9100, moved);
+    let moved = fetch(mesh.main()?, &remote.at6(9100), 12)?;
+    expected.view(CLIENT, meshs, far, "pod", 9100, moved);
+    let moved = fetch(from, &remote.at4(9200), 13)?;
+    expected.view(CLIENT, client, End::host("b", "zone-b"), "host", 9200, moved);
+    expected.0.retain(|edge, _| edge.starts_with("client|"));
+    expected.hold(&exporter, of_clients)
 }
