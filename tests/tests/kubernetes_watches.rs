@@ -87,7 +87,9 @@ fn servers_without_streaming_lists_are_read_in_pages() -> Result<()> {
     let many: Vec<_> = (2..MANY).map(|number| paper_pod(&format!("many-{number}"))).collect();
     let told = |streaming_lists| {
         Told::new(&cluster, &talk, |api| {
-            many.iter().for_each(|pod| drop(api.put(pod)));
+            many.iter().for_each(|pod| {
+                api.put(pod);
+            });
             api.behave(|server| server.streaming_lists = streaming_lists);
         })
     };

@@ -182,7 +182,7 @@ fn a_service_that_names_no_port_selects_all_after_those_that_do() {
     on_all("agents", "192.0.2.1", "agent-2");
     assert_eq!(world.name("192.0.2.1", Some(22)), "host /node-1  eu-1a");
     assert_eq!(world.name("192.0.2.1", Some(9100)), "pod shop/agent  eu-1a");
-    assert_eq!(world.cluster.service_of(None, 22), None);
+    assert_eq!(world.cluster.service_of_node(1, 22), None);
 }
 
 #[test]
