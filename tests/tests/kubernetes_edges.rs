@@ -116,7 +116,8 @@ fn connections_older_than_the_exporter_are_named() -> Result<()> {
     let before = backends.iter_mut().map(|(_, server, _)| server.report()).collect::<Result<Vec<_>>>()?;
     let (at_a, at_b) = (named(&cluster, &cluster.a)?, named(&cluster, &cluster.b)?);
     // A scrape of each, as Prometheus makes them, before anything moves.
-    (at_a.scrape()?, at_b.scrape()?);
+    at_a.scrape()?;
+    at_b.scrape()?;
     open.again()?;
     open.finish()?;
     let mut both = Edges::new();
