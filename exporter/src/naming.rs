@@ -72,12 +72,15 @@ impl Naming {
     }
 
     /// Whether the name given to a key then may be another one now.
-    pub fn is_stale(&mut self, key: &FlowKey, since: Since, processes: &Processes) -> bool {
-        let now = self.now();
-        if since == now {
+    pub fn is_stale(&self, key: &FlowKey, since: Since, processes: &Processes) -> bool {
+        if since == self.now() {
             return false;
         }
-        if since.listeners != now.listeners {
+        let netns = match key.role {
+            Role::Client => self.dialled_netns(key),
+            Role::Server | Role::Listener => Some(key.netns),
+        };
+        if netns.is_some_and(|netns| self.listeners.is_stale(netns, key.port, since.listeners)) {
             return true;
         }
         let mut subjects = Subjects::default();
@@ -151,7 +154,7 @@ impl Naming {
     }
 
     /// The owner of an accepted socket: its cgroup is its listener's, its process is that of whoever listens there.
-    fn accepting_owner(&mut self, key: &FlowKey) -> Owner {
+    fn accepting_owner(&self, key: &FlowKey) -> Owner {
         // Of a connection within this host, the key has the server's own address.
         let address = (key.role == Role::Server && key.peer != Peer::Remote).then(|| key.remote());
         let listening = self.listeners.accepting(key.netns, key.port, key.cgroup, address);
@@ -160,7 +163,7 @@ impl Naming {
     }
 
     /// The end that a client dialled, or was sent to: a listener on this host, or an address.
-    fn server_of(&mut self, key: &FlowKey) -> Identity {
+    fn server_of(&self, key: &FlowKey) -> Identity {
         let found = match self.dialled_owner(key) {
             Some(owner) => self.resolver.local_server(&owner, key.port),
             None => match (key.peer, self.resolver.within(key.netns)) {
@@ -181,14 +184,18 @@ impl Naming {
     }
 
     /// Who listens where a client dialled, if that is on this host.
-    fn dialled_owner(&mut self, key: &FlowKey) -> Option<Owner> {
+    fn dialled_owner(&self, key: &FlowKey) -> Option<Owner> {
+        self.listeners.dialled(self.dialled_netns(key)?, key.port, key.remote())
+    }
+
+    /// The namespace that a client dialled into, if that is on this host.
+    fn dialled_netns(&self, key: &FlowKey) -> Option<u32> {
         let remote = key.remote();
-        let netns = match key.peer {
-            Peer::Local | Peer::Known { .. } => key.netns,
-            _ if !remote.is_loopback() && self.resolver.is_host_address(remote) => self.host_netns,
-            _ => return None,
-        };
-        self.listeners.dialled(netns, key.port, remote)
+        match key.peer {
+            Peer::Local | Peer::Known { .. } => Some(key.netns),
+            _ if !remote.is_loopback() && self.resolver.is_host_address(remote) => Some(self.host_netns),
+            _ => None,
+        }
     }
 
     /// The end that dialled a server on this host.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Who listens where on this host.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use flowgauge_labels::Owner;
@@ -15,9 +15,6 @@ const REMEMBERED_UPDATES: u32 = 80;
 
 /// Listeners remembered at most; those that have gone go first.
 const REMEMBERED: usize = 16_384;
-
-/// Ports that somebody asked for, remembered at most.
-const ASKED: usize = 65_536;
 
 struct Entry {
     /// The address listened on; unspecified for all.
@@ -33,14 +30,20 @@ impl Entry {
     }
 }
 
+/// A port of a namespace.
+#[derive(Default)]
+struct Port {
+    entries: Vec<Entry>,
+    /// The generation of its last change.
+    changed: u64,
+}
+
 /// By namespace and port, an entry for each address and cgroup that listens there. An accepted socket has its listener's
 /// cgroup, and is told apart by it; whoever dials is told apart by the address. Different programs in one cgroup and on
 /// one address are ambiguous: the kernel does not tell which of them accepted a connection.
 #[derive(Default)]
 pub struct Listeners {
-    by_port: HashMap<(u32, u16), Vec<Entry>, RandomState>,
-    /// What was asked for: only a change there makes an earlier answer untrue.
-    asked: HashSet<(u32, u16), RandomState>,
+    by_port: HashMap<(u32, u16), Port, RandomState>,
     update: u32,
     generation: u64,
 }
@@ -51,10 +54,16 @@ impl Listeners {
         self.generation
     }
 
+    /// Whether an answer about a port of a namespace, given at generation `since`, may be another one now. Of one that is
+    /// listened on no more the last answer holds.
+    pub fn is_stale(&self, netns: u32, port: u16, since: u64) -> bool {
+        self.by_port.get(&(netns, port)).is_some_and(|port| port.changed > since)
+    }
+
     /// Who accepted a connection on a port of a namespace: whoever listens there in the socket's cgroup. `address` is
     /// the socket's own one where it is known; else the connection came from elsewhere, and nobody on loopback got it.
     pub fn accepting(
-        &mut self,
+        &self,
         netns: u32,
         port: u16,
         cgroup: u64,
@@ -66,23 +75,18 @@ impl Listeners {
     }
 
     /// Who listens on a port of a namespace, or did until lately, as seen by somebody who dials this address.
-    pub fn dialled(&mut self, netns: u32, port: u16, address: IpAddr) -> Option<Owner> {
+    pub fn dialled(&self, netns: u32, port: u16, address: IpAddr) -> Option<Owner> {
         self.find(netns, port, Some(address), |_| true)
     }
 
     fn find(
-        &mut self,
+        &self,
         netns: u32,
         port: u16,
         address: Option<IpAddr>,
         matches: impl Fn(&Entry) -> bool,
     ) -> Option<Owner> {
-        if self.asked.len() >= ASKED {
-            self.asked.clear();
-            self.generation += 1;
-        }
-        self.asked.insert((netns, port));
-        let entries = self.by_port.get(&(netns, port))?;
+        let Port { entries, .. } = self.by_port.get(&(netns, port))?;
         let serves = |entry: &&Entry| matches(entry) && address.is_none_or(|address| entry.serves(address));
         let found: Vec<&Entry> = entries.iter().filter(serves).collect();
         // Those that listen now, not those that did; of those, the one that listens on this very address.
@@ -115,20 +119,29 @@ impl Listeners {
                 .or_insert(owner);
         }
         let update = self.update;
+        let earlier = update.wrapping_sub(1);
+        let next = self.generation + 1;
         for ((netns, port, address, cgroup), owner) in now {
-            let asked = self.asked.contains(&(netns, port));
-            let entries = self.by_port.entry((netns, port)).or_default();
+            let Port { entries, changed } = self.by_port.entry((netns, port)).or_default();
             let known =
                 entries.iter_mut().find(|entry| entry.address == address && entry.owner.cgroup == cgroup);
-            let changed = known.as_ref().is_none_or(|entry| entry.owner != owner);
-            self.generation += u64::from(changed && asked);
+            if known.as_ref().is_none_or(|entry| entry.owner != owner || entry.update != earlier) {
+                *changed = next;
+                self.generation = next;
+            }
             match known {
                 Some(entry) => *entry = Entry { address, owner, update },
                 None => entries.push(Entry { address, owner, update }),
             }
         }
         let crowded = self.by_port.len() > REMEMBERED;
-        self.by_port.retain(|_, entries| {
+        self.by_port.retain(|_, Port { entries, changed }| {
+            // One of several has gone: the others are the answer now. The last one goes on being it.
+            let seen = |when| entries.iter().any(|entry| entry.update == when);
+            if seen(update) && seen(earlier) {
+                *changed = next;
+                self.generation = next;
+            }
             entries.retain(|entry| {
                 let age = update.wrapping_sub(entry.update);
                 age == 0 || (age < REMEMBERED_UPDATES && !crowded)
