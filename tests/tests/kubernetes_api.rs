@@ -198,10 +198,16 @@ fn a_token_that_lacks_a_resource_costs_what_that_gives() -> Result<()> {
     let slices = cluster.slices(&service, &[&talk.server])?;
     let lack = |resource, sources, direct, by_service| {
         let api = ApiServer::start()?;
-        [&cluster.a, &cluster.b].iter().for_each(|node| drop(api.put(cluster.object_of(node))));
-        [&talk.client, &talk.server].iter().for_each(|pod| drop(api.put(&pod.object)));
+        [&cluster.a, &cluster.b].iter().for_each(|node| {
+            api.put(cluster.object_of(node));
+        });
+        [&talk.client, &talk.server].iter().for_each(|pod| {
+            api.put(&pod.object);
+        });
         api.put(&service);
-        slices.iter().for_each(|slice| drop(api.put(slice)));
+        slices.iter().for_each(|slice| {
+            api.put(slice);
+        });
         api.grant(TOKEN, Role::reader().without(resource));
         let flag = api.kubeconfig(TOKEN)?;
         let exporter = cluster.exporter_unready(&cluster.a, &[&flag.flag()])?;
