@@ -218,6 +218,7 @@ fn an_endpoint_that_goes_loses_the_address_to_another_services() {
     for addr in ["10.0.1.1", "192.0.2.2"] {
         world.slices.applied(slice("b", &[80], &[(addr, "b-0")]));
         world.slices.applied(leaving("a", addr, "a-0"));
+        world.cluster.settle();
         assert_eq!(world.name(addr, Some(80)), "pod shop/b b eu-1b", "though the other one was told of last");
         world.slices.applied(leaving("b", addr, "b-0"));
         world.slices.applied(slice("a", &[80], &[(addr, "a-0")]));
