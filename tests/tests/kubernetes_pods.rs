@@ -9,21 +9,10 @@ use flowgauge_tests::metrics::Metrics;
 use flowgauge_tests::prelude::*;
 
 const NAMESPACE: &str = "pods-of-all-kinds";
-const LABELS: [&str; 13] = [
-    "observer",
-    "client_namespace",
-    "client_workload",
-    "client_zone",
-    "client_pod",
-    "client_container",
-    "server_namespace",
-    "server_workload",
-    "server_zone",
-    "server_pod",
-    "server_container",
-    "server_kind",
-    "server_port",
-];
+/// Those that every edge is told apart by here.
+const LABELS: &str = "observer \
+    client_namespace client_workload client_zone client_pod client_container \
+    server_namespace server_workload server_zone server_pod server_container server_kind server_port";
 
 /// Payload bytes from and to the client, and connections opened.
 type Moved = [f64; 3];
@@ -76,8 +65,8 @@ impl Expected {
     }
 
     /// Waits until the exporter tells of these edges with an end in the namespace, and of no others.
-    fn hold(&self, exporter: &Exporter, wanted: fn(&str) -> bool) -> Result<()> {
-        let found = |metrics: &Metrics| edges(metrics, wanted);
+    fn hold(&self, exporter: &Exporter, observers: &[&str]) -> Result<()> {
+        let found = |metrics: &Metrics| edges(metrics, observers);
         let result =
             exporter.wait_until("", &[("server_port", "")], SOON, |metrics| found(metrics) == self.0);
         let metrics = exporter.scrape()?;
@@ -93,7 +82,7 @@ impl Expected {
 }
 
 /// The edges with an end in the namespace on which something has moved.
-fn edges(metrics: &Metrics, wanted: fn(&str) -> bool) -> Edges {
+fn edges(metrics: &Metrics, observers: &[&str]) -> Edges {
     let mut edges = Edges::new();
     let families = ["sent_bytes_total", "received_bytes_total", "connections_opened_total"];
     for sample in metrics.samples().filter(|sample| sample.value != 0.0) {
@@ -103,21 +92,14 @@ fn edges(metrics: &Metrics, wanted: fn(&str) -> bool) -> Edges {
             continue;
         };
         let ends = ["client_namespace", "server_namespace"];
-        if !ends.iter().any(|end| label(end) == NAMESPACE) || !wanted(label("observer")) {
+        if !ends.iter().any(|end| label(end) == NAMESPACE) || !observers.contains(&label("observer")) {
             continue;
         }
         let field = if label("observer") == SERVER && family < 2 { 1 - family } else { family };
-        edges.entry(LABELS.map(label).join("|")).or_default()[field] += sample.value;
+        edges.entry(LABELS.split(' ').map(label).collect::<Vec<_>>().join("|")).or_default()[field] +=
+            sample.value;
     }
     edges
-}
-
-fn any(_observer: &str) -> bool {
-    true
-}
-
-fn of_clients(observer: &str) -> bool {
-    observer == CLIENT
 }
 
 /// The exporter of node `a`, with all names.
@@ -190,7 +172,7 @@ fn every_kind_of_pod_is_its_workload() -> Result<()> {
         let counted = [report.received, report.sent, report.accepted].map(|count| count as f64);
         assert_eq!(counted, sent[(number + sent.len() - 1) % sent.len()]);
     }
-    expected.hold(&exporter, any)
+    expected.hold(&exporter, &[CLIENT, SERVER])
 }
 
 /// A pod of the deployment `target` on node `a`, with a server on these ports.
@@ -213,7 +195,9 @@ fn containers_of_a_pod_are_told_apart() -> Result<()> {
     ] {
         object.containers.push(Container::new(name, part));
     }
-    let app = cluster.run(&cluster.a, object, Place::default())?;
+    let mut app = cluster.run(&cluster.a, object, Place::default())?;
+    let late = Container::new("late", Part::Ephemeral);
+    let late_host = app.process_group(&late.id)?;
     let pause = app.process_group(&objects::hex(64))?;
     let visitor = app.visitor()?;
     let programs = [
@@ -226,6 +210,7 @@ fn containers_of_a_pod_are_told_apart() -> Result<()> {
         (app.container("debugger")?, "debugger"),
         (&pause, ""),
         (&visitor, ""),
+        (&late_host, ""),
     ];
     let ports: Vec<u16> = (0..).take(programs.len()).map(|number| 7001 + number).collect();
     let (other, _other_server) = target(&cluster, &ports)?;
@@ -247,38 +232,20 @@ fn containers_of_a_pod_are_told_apart() -> Result<()> {
         let [from, to_end] = [container, programs[next].1].map(|name| End::of(&app, "app", "zone-a", name));
         expected.within(from, to_end, ports[next], fetch(host, &to, 40 + number)?);
     }
-    expected.hold(&exporter, any)
-}
-
-/// A container that was started a moment ago is the pod's; as soon as the API tells of it, it has its name as well.
-#[test]
-fn a_container_is_known_when_the_api_tells_of_it() -> Result<()> {
-    const PORT: u16 = 7100;
-    let cluster = Cluster::new()?;
-    let mut app = cluster.run(&cluster.a, objects::Pod::of_deployment(NAMESPACE, "app"), Place::default())?;
-    let late = Container::new("late", Part::Ephemeral);
-    let host = app.process_group(&late.id)?;
-    let (other, _other_server) = target(&cluster, &[PORT])?;
-    let exporter = named(&cluster)?;
-    let to = other.at4(PORT);
-    let moved = fetch(&host, &to, 1)?;
-    let mut expected = Expected::default();
-    let server = End::of(&other, "target", "zone-a", "main");
-    expected.between(End::of(&app, "app", "zone-a", ""), server, PORT, moved);
-    expected.hold(&exporter, any)?;
+    expected.hold(&exporter, &[CLIENT, SERVER])?;
+    // As soon as the API tells of the last one, it has its name as well; on the way nothing is lost or counted twice.
+    let (to, mut total) = (other.at4(ports[8]), 2.0 * (17.0 + 9.0));
     app.object.containers.push(late);
     cluster.api.put(&app.object);
     let name = "flowgauge_tcp_sent_bytes_total";
     let sent = |metrics: &Metrics, container| {
-        let of = [("observer", CLIENT), ("client_workload", "app"), ("client_container", container)];
-        metrics.sum(name, &of)
+        let app = [("observer", CLIENT), ("client_workload", "app"), ("client_container", container)];
+        metrics.sum(name, &[&app[..], &[("server_workload", "target"), ("server_port", "7009")]].concat())
     };
-    // What is scraped before the watch has told is the pod's still; nothing is lost or counted twice on the way.
-    let mut total = moved[0];
     for _ in 0..50 {
-        total += fetch(&host, &to, 1)?[0];
+        total += fetch(&late_host, &to, 1)?[0];
         let all = |metrics: &Metrics| sent(metrics, "") + sent(metrics, "late") == total;
-        if sent(&exporter.wait_until("all bytes", &[], SOON, all)?, "late") > 0.0 {
+        if sent(&exporter.wait_until("all bytes", &[("server_port", "7009")], SOON, all)?, "late") > 0.0 {
             return Ok(());
         }
     }
@@ -337,7 +304,7 @@ fn pods_on_the_hosts_network_are_told_apart() -> Result<()> {
         expected.view(CLIENT, own, client.afar(), "pod", 8080, moved);
         expected.view(SERVER, End::host("a", "zone-a"), client, "pod", 8080, moved);
     }
-    expected.hold(&exporter, any)?;
+    expected.hold(&exporter, &[CLIENT, SERVER])?;
     // On the other node: this exporter sees its sockets too, but only what clients of node `a` say is its business.
     let moved = fetch(from, &remote.at4(9100), 11)?;
     expected.view(CLIENT, client, far, "pod", 9100, moved);
@@ -346,5 +313,5 @@ fn pods_on_the_hosts_network_are_told_apart() -> Result<()> {
     let moved = fetch(from, &remote.at4(9200), 13)?;
     expected.view(CLIENT, client, End::host("b", "zone-b"), "host", 9200, moved);
     expected.0.retain(|edge, _| edge.starts_with("client|"));
-    expected.hold(&exporter, of_clients)
+    expected.hold(&exporter, &[CLIENT])
 }
