@@ -30,6 +30,9 @@ impl Entry {
     }
 }
 
+/// Who listens, by namespace, port, address and cgroup.
+type Now = HashMap<(u32, u16, IpAddr, u64), Owner, RandomState>;
+
 /// A port of a namespace.
 #[derive(Default)]
 struct Port {
@@ -62,13 +65,7 @@ impl Listeners {
 
     /// Who accepted a connection on a port of a namespace: whoever listens there in the socket's cgroup. `address` is
     /// the socket's own one where it is known; else the connection came from elsewhere, and nobody on loopback got it.
-    pub fn accepting(
-        &self,
-        netns: u32,
-        port: u16,
-        cgroup: u64,
-        address: Option<IpAddr>,
-    ) -> Option<Owner> {
+    pub fn accepting(&self, netns: u32, port: u16, cgroup: u64, address: Option<IpAddr>) -> Option<Owner> {
         self.find(netns, port, address, |entry| {
             entry.owner.cgroup == cgroup && (address.is_some() || !entry.address.is_loopback())
         })
@@ -105,8 +102,7 @@ impl Listeners {
 
     /// Takes the listening sockets that exist now.
     pub fn update(&mut self, listeners: &[Listener], processes: &Processes) {
-        self.update = self.update.wrapping_add(1);
-        let mut now: HashMap<(u32, u16, IpAddr, u64), Owner, RandomState> = HashMap::default();
+        let mut now = Now::default();
         for listener in listeners {
             let owner = owner_of(&listener.key, processes);
             now.entry((owner.netns, listener.key.port, listener.key.remote(), owner.cgroup))
@@ -118,6 +114,11 @@ impl Listeners {
                 })
                 .or_insert(owner);
         }
+        self.take(now);
+    }
+
+    fn take(&mut self, now: Now) {
+        self.update = self.update.wrapping_add(1);
         let update = self.update;
         let earlier = update.wrapping_sub(1);
         let next = self.generation + 1;
@@ -148,5 +149,42 @@ impl Listeners {
             });
             !entries.is_empty()
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take(listeners: &mut Listeners, all: &[(u32, u16, u64)]) -> u64 {
+        let since = listeners.generation();
+        let owner = |netns, cgroup| Owner { netns, cgroup, process: None, ambiguous: false };
+        let any = IpAddr::from([0; 4]);
+        listeners.take(
+            all.iter()
+                .map(|&(netns, port, cgroup)| ((netns, port, any, cgroup), owner(netns, cgroup)))
+                .collect(),
+        );
+        since
+    }
+
+    #[test]
+    fn only_a_change_of_its_own_port_makes_an_answer_stale() {
+        let mut listeners = Listeners::default();
+        let since = take(&mut listeners, &[(1, 80, 7)]);
+        assert!(listeners.is_stale(1, 80, since), "whoever asked before it was there");
+        let since = take(&mut listeners, &[(1, 80, 7), (1, 81, 8), (2, 80, 9)]);
+        assert!(listeners.is_stale(1, 81, since) && listeners.is_stale(2, 80, since));
+        assert!(!listeners.is_stale(1, 80, since));
+        let since = take(&mut listeners, &[(1, 80, 7), (1, 80, 6)]);
+        assert!(listeners.is_stale(1, 80, since) && !listeners.is_stale(1, 81, since));
+        let since = take(&mut listeners, &[(1, 80, 6)]);
+        assert!(listeners.is_stale(1, 80, since), "one of two has gone");
+        let since = take(&mut listeners, &[]);
+        assert!(!listeners.is_stale(1, 80, since), "the last one goes on naming its connections");
+        (0..REMEMBERED_UPDATES).for_each(|_| drop(take(&mut listeners, &[])));
+        assert!(listeners.by_port.is_empty() && !listeners.is_stale(1, 80, since));
+        let asked = take(&mut listeners, &[(1, 80, 5)]);
+        assert!(listeners.is_stale(1, 80, asked));
     }
 }
