@@ -182,7 +182,9 @@ mod tests {
         assert!(listeners.is_stale(1, 80, since), "one of two has gone");
         let since = take(&mut listeners, &[]);
         assert!(!listeners.is_stale(1, 80, since), "the last one goes on naming its connections");
-        (0..REMEMBERED_UPDATES).for_each(|_| drop(take(&mut listeners, &[])));
+        for _ in 0..REMEMBERED_UPDATES {
+            take(&mut listeners, &[]);
+        }
         assert!(listeners.by_port.is_empty() && !listeners.is_stale(1, 80, since));
         let asked = take(&mut listeners, &[(1, 80, 5)]);
         assert!(listeners.is_stale(1, 80, asked));
