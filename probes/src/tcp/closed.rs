@@ -27,7 +27,8 @@ impl<T: Default> Tcp<'_, T> {
                 *undecodable += 1;
                 return;
             };
-            let key = services.closed(key, totals, sink);
+            let began: u32 = sums.connect.iter().sum();
+            let key = services.closed(key, u64::from(began) > sums.opened, totals, sink);
             let tag = totals.closed(&key, &counters_of(sums));
             sink.events(&key, tag, sums, processes);
         })?;

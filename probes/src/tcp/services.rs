@@ -98,10 +98,12 @@ impl Services {
         found
     }
 
-    /// The key that a closed connection, or something that happened to one, is added up by.
+    /// The key that a closed connection, or something that happened to one, is added up by. `lives`: it has begun and not
+    /// ended, so that it will be asked for again.
     pub(super) fn closed<T: Default>(
         &mut self,
         key: FlowKey,
+        lives: bool,
         totals: &Totals<T>,
         sink: &mut impl Sink<T>,
     ) -> FlowKey {
@@ -121,8 +123,9 @@ impl Services {
             }
             None => {
                 let found = told.unwrap_or(former);
-                // It may live: what just happened may be that it began.
-                self.pins.insert(key, Pin { key: found, pass: self.ended });
+                if lives {
+                    self.pins.insert(key, Pin { key: found, pass: self.ended });
+                }
                 found
             }
         }
@@ -164,10 +167,7 @@ impl<T: Default> Tcp<'_, T> {
         let capacity = map.max_entries() as usize;
         let mut refused = 0;
         for (address, port) in all {
-            let address = match address {
-                IpAddr::V6(v6) => v6.to_canonical(),
-                v4 => v4,
-            };
+            let address = address.to_canonical();
             if self.services.known.contains_key(&(address, port)) {
                 continue;
             }

@@ -56,8 +56,14 @@ impl Books {
     }
 
     fn closed(&mut self, key: FlowKey, sent: u64) {
-        let key = self.services.closed(key, &self.totals, &mut self.nat);
+        let key = self.services.closed(key, false, &self.totals, &mut self.nat);
         self.totals.closed(&key, &bytes(sent));
+    }
+
+    /// It was established, and goes on.
+    fn begun(&mut self, key: FlowKey) {
+        let key = self.services.closed(key, true, &self.totals, &mut self.nat);
+        self.totals.closed(&key, &Counters::default());
     }
 
     /// One pass over live connections; bytes that each address grew.
@@ -170,6 +176,7 @@ fn an_earlier_connection_from_the_same_port_names_nothing() {
     books.learn_service();
     books.nat.0.insert(1, backend(1));
     books.closed(keys(1).1, 10);
+    assert_eq!(books.services.pins.len(), 0, "it has ended");
     assert_eq!(books.pass(&[]), grown(&[("10.244.1.1", 10)]));
     books.pass(&[]);
     books.pass(&[]);
@@ -184,7 +191,7 @@ fn what_began_and_lives_is_asked_for_once() {
     books.learn_service();
     books.nat.0.insert(1, backend(1));
     // It was established: its handshake is drained before its socket is seen.
-    books.closed(keys(1).1, 0);
+    books.begun(keys(1).1);
     assert_eq!(books.pass(&[(keys(1).1, 5)]), grown(&[("10.244.1.1", 5)]));
 }
 
@@ -215,5 +222,5 @@ fn other_keys_are_left_alone() {
     let (mut services, mut totals) = (Services::default(), Totals::<()>::new());
     let key = keys(1).0;
     assert_eq!(services.live(key, &bytes(1), &mut totals, &mut Discard), key);
-    assert_eq!(services.closed(key, &totals, &mut Discard), key);
+    assert_eq!(services.closed(key, false, &totals, &mut Discard), key);
 }
