@@ -5,13 +5,12 @@
 //! tells of every new entry of its conntrack table by ctnetlink; the socket's filter keeps all but TCP connections with a
 //! translated destination away ([`filter`]). Connections older than this are listed once, and again whenever events
 //! were lost. Entries are remembered when they have gone from the kernel, as a connection is asked for when it is over,
-//! until 131,072 newer ones have pushed them out.
+//! until somebody has asked or 131,072 newer ones have pushed them out.
 //!
 //! To listen costs the kernel 2 µs for each new entry of its table, translated or not, because it composes the event before
 //! any filter sees it; an event that is let through costs 1.3 µs more to read (`cargo bench --bench conntrack`).
 //!
-//! Nothing here has a thread of its own or ever waits: events wait in the socket, and are read by [`Conntrack::drain`]
-//! and by a question that would have no answer without them.
+//! Nothing here has a thread of its own or ever waits: events wait in the socket, and are read by [`Conntrack::drain`].
 //!
 //! Needs: CAP_NET_ADMIN over the host's network namespace, once to listen and whenever the table is listed;
 //! CAP_SYS_ADMIN and CAP_SYS_PTRACE to enter that namespace, once, if this runs in another.

@@ -217,26 +217,19 @@ impl Holders {
     /// counted since the last report.
     fn change(&mut self, addr: IpAddr, pod: Option<Arc<PodRecord>>, unreported: bool, touched: &mut Touched) {
         let Some(holder) = self.by_addr.get_mut(&addr) else { return };
-        let same = match (&holder.shown, &pod) {
-            (Some(old), Some(new)) => old.is_same_pod(new),
-            (None, None) => true,
-            _ => false,
-        };
-        if same {
-            let alike = match (&holder.shown, &pod) {
-                (Some(old), Some(new)) => old.is_named_alike(new),
-                _ => true,
-            };
-            if !alike {
-                touched.address(addr);
+        let asked = *holder.asked.get_mut();
+        match (&holder.shown, &pod) {
+            (Some(old), Some(new)) if old.is_same_pod(new) => {
+                if !old.is_named_alike(new) {
+                    touched.address(addr);
+                }
             }
-        } else if holder.shown.is_some()
-            && (unreported || *holder.asked.get_mut() || self.staged.contains_key(&addr))
-        {
-            self.staged.insert(addr, pod);
-            return;
-        } else {
-            touched.address(addr);
+            (None, None) => {}
+            (Some(_), _) if unreported || asked || self.staged.contains_key(&addr) => {
+                self.staged.insert(addr, pod);
+                return;
+            }
+            _ => touched.address(addr),
         }
         holder.shown = pod;
         self.staged.remove(&addr);
