@@ -8,13 +8,14 @@ pub mod cgroups;
 mod error;
 mod kernel;
 mod maps;
+pub mod packets;
 mod programs;
 pub mod tcp;
 
 pub use error::Error;
 pub use kernel::{Facts, MINIMUM_KERNEL};
 pub use programs::{MapUse, ProgramUse};
-pub use tcp::{FlowKey, Peer, Role};
+pub use tcp::{FlowKey, Peer, Role, Transport};
 
 /// What libbpf-cargo generates from `bpf/*.bpf.c`.
 #[allow(

@@ -17,6 +17,15 @@ pub enum Role {
     Listener,
 }
 
+/// What carries the flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Transport {
+    /// RFC 9293.
+    Tcp,
+    /// RFC 768.
+    Udp,
+}
+
 /// What is known of the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Peer {
@@ -61,6 +70,8 @@ pub struct FlowKey {
     pub role: Role,
     /// What else is known of the other end.
     pub peer: Peer,
+    /// What carries the flow.
+    pub transport: Transport,
 }
 
 /// In whole words: a pass hashes a key for each socket, and hashing field by field costs twice as much.
@@ -80,6 +91,7 @@ impl Hash for FlowKey {
         state.write_u64(u64::from(self.netns) << 32 | u64::from(self.process));
         state.write_u64(
             u64::from(self.port) << 48
+                | u64::from(self.transport as u8) << 44
                 | u64::from(self.role as u8) << 40
                 | known << 32
                 | u64::from(peer_process),
@@ -120,7 +132,7 @@ impl FlowKey {
             _ => return None,
         };
         let types::fg_key { remote, cgroup, netns, process, port, .. } = *raw;
-        Some(FlowKey { remote, cgroup, netns, process, port, role, peer })
+        Some(FlowKey { remote, cgroup, netns, process, port, role, peer, transport: Transport::Tcp })
     }
 }
 

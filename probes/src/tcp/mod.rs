@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, OpenObject};
 
-pub use key::{FlowKey, Peer, Role};
+pub use key::{FlowKey, Peer, Role, Transport};
 pub use processes::{Process, Processes};
 pub use services::digest;
 pub use totals::{Counter, Counters};
