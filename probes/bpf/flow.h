@@ -23,19 +23,6 @@ enum fg_peer {
 				from where, so that the key is this connection's alone */
 };
 
-/* Why something was not counted where it belongs. Indexes fg_lost. */
-enum fg_lost_reason {
-	FG_LOST_FLOW_MAP_FULL,	    /* a closed socket's counters found no room */
-	FG_LOST_PARKED_MAP_FULL,    /* counters may be lost should the socket be disconnected and
-				       reused */
-	FG_LOST_PROCESS_MAP_FULL,   /* a socket's process was not kept */
-	FG_LOST_PROCESS_NAMES_FULL, /* too many different processes */
-	FG_LOST_LIVE_SOCKETS,	    /* a hash chain longer than a run can report */
-	FG_LOST_TABLES,		    /* more socket tables than a run can report */
-	FG_LOST_LOCAL_OWNERS_FULL,  /* the client of a connection within this host was not kept */
-	FG_LOST_REASONS,
-};
-
 enum fg_limit {
 	FG_LIMIT_BUSY,
 	FG_LIMIT_RECEIVE_WINDOW,

@@ -167,6 +167,7 @@ struct sock {
 	u32 sk_ack_backlog;
 	u32 sk_max_ack_backlog;
 	struct sock_cgroup_data sk_cgrp_data;
+	u8 sk_userlocks : 4;
 };
 
 struct ipv6_pinfo {

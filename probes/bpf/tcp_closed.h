@@ -5,6 +5,8 @@
 #ifndef FG_TCP_CLOSED_H
 #define FG_TCP_CLOSED_H
 
+#include "sums.h"
+
 /*
  * True until the first walk has taken the baseline. Until then, a socket that dies in a bucket the
  * walk has not reached is left out: what it counted before the start is not known.
@@ -67,28 +69,6 @@ static __always_inline struct fg_sums *sums_of(const struct fg_key *key)
 	if (!sums)
 		lost(FG_LOST_FLOW_MAP_FULL);
 	return sums;
-}
-
-/* Most counters of a short connection are zero, and an atomic addition costs 5 ns. */
-static __always_inline void add(u64 *sum, u64 value)
-{
-	if (value)
-		__sync_fetch_and_add(sum, value);
-}
-
-static __always_inline void add_one(u32 *sum)
-{
-	__sync_fetch_and_add(sum, 1);
-}
-
-/* The bucket of a value in a power-of-two histogram; bounds are inclusive, as `le` is. */
-static __always_inline u32 bucket_of(u64 value, u32 first, u32 last)
-{
-	u32 bucket = 0;
-
-	for (u32 power = first; power <= last; power++)
-		bucket += value > (1ull << power);
-	return bucket;
 }
 
 static __always_inline enum fg_failure failure_of(int error, bool syn_sent)

@@ -9,6 +9,8 @@
 #ifndef FG_TCP_SOCK_H
 #define FG_TCP_SOCK_H
 
+#include "address.h"
+
 #define READ(typed, ptr, field)                                                                    \
 	({                                                                                         \
 		typeof((ptr)->field) value_;                                                       \
@@ -47,20 +49,6 @@ static __always_inline bool is_accepted(struct tcp_sock *tp, bool typed)
 		return READ(typed, tp, inet_conn.icsk_inet.mc_index) != 0;
 	six = READ(typed, tp, inet_conn.icsk_inet.pinet6);
 	return six && READ(typed, six, mcast_oif) != 0;
-}
-
-static __always_inline void mapped(u8 *address, u32 v4)
-{
-	u32 *words = (u32 *)address;
-
-	words[0] = words[1] = 0;
-	words[2] = bpf_htonl(0xffff);
-	words[3] = v4;
-}
-
-static __always_inline bool is_loopback(u32 v4)
-{
-	return (v4 & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
 }
 
 /* The socket's own address, as keys hold addresses. */

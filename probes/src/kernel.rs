@@ -68,6 +68,14 @@ pub(crate) fn subsystem(name: &str) -> Option<u32> {
     u32::try_from(member.value).ok()
 }
 
+/// Nanoseconds of the monotonic clock, as programs read it (`bpf_ktime_get_ns`).
+pub(crate) fn monotonic() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a clock that always exists, and room for its answer.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
 /// The kernel's timer frequency from two readings of its jiffies, as one of those it can be built with.
 ///
 /// `jiffies` and `elapsed` are the differences between the readings. None when they are too close

@@ -9,6 +9,7 @@ mod error;
 mod kernel;
 mod maps;
 pub mod packets;
+mod processes;
 mod programs;
 pub mod tcp;
 
@@ -29,6 +30,9 @@ pub use tcp::{FlowKey, Peer, Role, Transport};
 mod skeleton {
     pub mod cgroups {
         include!(concat!(env!("OUT_DIR"), "/cgroups.skel.rs"));
+    }
+    pub mod packets {
+        include!(concat!(env!("OUT_DIR"), "/packets.skel.rs"));
     }
     pub mod tcp {
         include!(concat!(env!("OUT_DIR"), "/tcp.skel.rs"));

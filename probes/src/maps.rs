@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::Error;
 
@@ -135,13 +136,21 @@ unsafe impl<T: Plain> Send for Shared<T> {}
 impl<T: Plain> Shared<T> {
     /// Maps `entries` values of the map, read-only.
     pub(crate) fn map(map: BorrowedFd<'_>, entries: usize, name: &str) -> Result<Self, Error> {
+        Self::map_for(libc::PROT_READ, map, entries, name)
+    }
+
+    /// Maps `entries` values of the map, to write single words as well.
+    pub(crate) fn map_writable(map: BorrowedFd<'_>, entries: usize, name: &str) -> Result<Self, Error> {
+        Self::map_for(libc::PROT_READ | libc::PROT_WRITE, map, entries, name)
+    }
+
+    fn map_for(access: i32, map: BorrowedFd<'_>, entries: usize, name: &str) -> Result<Self, Error> {
         // Array elements are rounded up to 8 bytes; so are these types, or the stride would differ.
         assert_eq!(size_of::<T>() % 8, 0, "an array element is a multiple of 8 bytes");
         let bytes = (entries * size_of::<T>()).next_multiple_of(page_size());
-        // SAFETY: a new read-only mapping; the kernel checks the map's size and flags.
-        let memory = unsafe {
-            libc::mmap(std::ptr::null_mut(), bytes, libc::PROT_READ, libc::MAP_SHARED, map.as_raw_fd(), 0)
-        };
+        // SAFETY: a new mapping; the kernel checks the map's size and flags.
+        let memory =
+            unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, libc::MAP_SHARED, map.as_raw_fd(), 0) };
         let step = || format!("mapping {name} into memory");
         if memory == libc::MAP_FAILED {
             return Err(Error::last_os(step()));
@@ -162,11 +171,37 @@ impl<T: Plain> Shared<T> {
     }
 }
 
+impl<T: Plain> Shared<T> {
+    /// Writes one word of an entry, of a mapping that is writable. Nothing happens beyond the end.
+    pub(crate) fn set(&self, index: usize, word: impl Fn(*mut T) -> *mut u64, value: u64) {
+        if index >= self.entries {
+            return;
+        }
+        // SAFETY: within the mapping; the word is a field of the entry, aligned, and shared only as an atomic.
+        unsafe {
+            AtomicU64::from_ptr(word(self.memory.as_ptr().add(index))).store(value, Ordering::Release);
+        }
+    }
+}
+
 impl<T> Drop for Shared<T> {
     fn drop(&mut self) {
         // SAFETY: exactly the mapping made in `map`.
         unsafe { libc::munmap(self.memory.as_ptr().cast(), self.bytes) };
     }
+}
+
+/// Runs an iterator program over all that it iterates.
+pub(crate) fn run_iterator(program: &libbpf_rs::ProgramMut<'_>, step: &str) -> Result<(), Error> {
+    let link = program.attach().map_err(|error| Error::libbpf(step, error))?;
+    let mut iterator = libbpf_rs::Iter::new(&link).map_err(|error| Error::libbpf(step, error))?;
+    io::copy(&mut iterator, &mut io::sink()).map(drop).map_err(|error| Error::os(step, error))
+}
+
+/// A key or value as the kernel takes it.
+pub(crate) fn bytes_of<T: Plain>(value: &T) -> &[u8] {
+    // SAFETY: a structure of integers; its padding, where it has any, is named and zero.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast(), size_of::<T>()) }
 }
 
 /// A value in a program's data section, which programs write.

@@ -21,7 +21,7 @@ impl<T: Default> Tcp<'_, T> {
         self.learn_processes()?;
         let full = at_rest(&self.skeleton.maps, self.writing_b);
         let (totals, services) = (&mut self.totals, &mut self.services);
-        let (processes, undecodable) = (&self.processes, &mut self.undecodable);
+        let (processes, undecodable) = (self.processes.known(), &mut self.undecodable);
         let taken = self.closed.take_all(full.as_fd(), "flows", |raw, sums| {
             let Some(key) = FlowKey::decode(raw).map(|key| key.without_holder()) else {
                 *undecodable += 1;

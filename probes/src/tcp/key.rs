@@ -57,7 +57,7 @@ pub enum Peer {
 /// What connections are added up by (`struct fg_key`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FlowKey {
-    pub(super) remote: [u8; 16],
+    pub(crate) remote: [u8; 16],
     /// cgroup v2 id of whoever made the socket or its listener; 0 if none.
     pub cgroup: u64,
     /// Inode number of the network namespace.
@@ -117,7 +117,7 @@ impl FlowKey {
     }
 
     /// Decodes the kernel's form. None when a field has no known value.
-    pub(super) fn decode(raw: &types::fg_key) -> Option<FlowKey> {
+    pub(crate) fn decode(raw: &types::fg_key) -> Option<FlowKey> {
         let role = match raw.role {
             1 => Role::Client,
             2 => Role::Server,

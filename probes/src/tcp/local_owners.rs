@@ -8,7 +8,7 @@ use libbpf_rs::MapCore;
 
 use super::Tcp;
 use crate::Error;
-use crate::skeleton::tcp::types;
+use crate::maps::bytes_of;
 
 /// Passes after which an entry that no walk used is nobody's. A connection's server end exists a round trip after its
 /// client's, within this host.
@@ -46,9 +46,4 @@ impl<T: Default> Tcp<'_, T> {
         }
         Ok(())
     }
-}
-
-fn bytes_of(pair: &types::local_pair) -> &[u8] {
-    // SAFETY: a structure of integers without padding (two addresses, a number, two ports).
-    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(pair).cast(), size_of::<types::local_pair>()) }
 }

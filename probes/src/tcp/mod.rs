@@ -19,13 +19,14 @@ use std::time::{Duration, Instant};
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, OpenObject};
 
+pub use crate::processes::{MUTE_CGROUPS, Process, Processes};
 pub use key::{FlowKey, Peer, Role, Transport};
-pub use processes::{Process, Processes};
 pub use services::digest;
 pub use totals::{Counter, Counters};
 pub use walk::Discard;
 
 use crate::maps::{BatchReader, Plain, Shared, read};
+use crate::processes::{ProcessTable, mute_cgroups};
 use crate::skeleton::tcp::{TcpSkel, TcpSkelBuilder, types};
 use crate::{Error, Facts};
 use services::Services;
@@ -80,9 +81,6 @@ impl ProcessHierarchy {
         }
     }
 }
-
-/// Most cgroups that can be said to tell nothing.
-pub const MUTE_CGROUPS: usize = 4;
 
 /// How the probe is to be loaded.
 #[derive(Debug, Clone)]
@@ -192,11 +190,8 @@ pub struct Tcp<'o, T> {
     closed: BatchReader<types::fg_key, types::fg_sums>,
     totals: Totals<T>,
     services: Services,
-    processes: Processes,
-    process_reader: BatchReader<types::fg_process, u32>,
+    processes: ProcessTable,
     owner_reader: BatchReader<types::local_pair, types::local_owner>,
-    /// The next process id, when the names were read last.
-    next_process: u32,
     /// Handed-on listeners (namespace, port, maker) whose holders were looked for.
     looked_for: HashSet<(u32, u16, u32), foldhash::fast::RandomState>,
     writing_b: bool,
@@ -213,8 +208,6 @@ unsafe impl Plain for types::fg_key {}
 unsafe impl Plain for types::fg_sums {}
 // SAFETY: as above.
 unsafe impl Plain for types::fg_live {}
-// SAFETY: as above.
-unsafe impl Plain for types::fg_process {}
 // SAFETY: as above.
 unsafe impl Plain for types::local_pair {}
 // SAFETY: as above.
@@ -236,7 +229,7 @@ impl<'o, T: Default> Tcp<'o, T> {
             .open(place)
             .map_err(|error| Error::libbpf("opening the tcp programs", error))?;
         if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
-            rodata.fg_mute_cgroups = processes::mute_cgroups(&options.mute_cgroups);
+            rodata.fg_mute_cgroups = mute_cgroups(&options.mute_cgroups);
             rodata.fg_want_process = options.want_process;
             rodata.fg_services = options.services;
             rodata.fg_typed_walk = facts.typed_casts;
@@ -253,10 +246,8 @@ impl<'o, T: Default> Tcp<'o, T> {
             closed: BatchReader::new(),
             totals: Totals::new(),
             services: Services::default(),
-            processes: Processes::default(),
-            process_reader: BatchReader::new(),
+            processes: ProcessTable::new(),
             owner_reader: BatchReader::new(),
-            next_process: 1,
             looked_for: HashSet::default(),
             writing_b: false,
             last_pass: 0,
@@ -315,16 +306,16 @@ impl<'o, T: Default> Tcp<'o, T> {
         self.totals.begin();
         self.count_pass();
         let listeners = self.find_listeners(&tables, &mut report)?;
-        sink.listeners(&listeners, &self.processes);
+        sink.listeners(&listeners, self.processes.known());
         // Closed before live: a socket that dies in between is missed for one pass, never doubled.
         report.closed_keys = self.drain_closed(sink)?;
         self.walk_established(&tables, sink, &mut report)?;
         self.sweep_local_owners()?;
         let listeners = self.walk_listeners(&tables, &mut report)?;
         self.learn_processes()?;
-        sink.listeners(&listeners, &self.processes);
-        sink.accept_queues(&listeners, &self.processes);
-        let processes = &self.processes;
+        sink.listeners(&listeners, self.processes.known());
+        sink.accept_queues(&listeners, self.processes.known());
+        let processes = self.processes.known();
         self.totals
             .finish(|key, tag, growth, connections| sink.growth(key, tag, growth, connections, processes));
         self.services.end_pass();

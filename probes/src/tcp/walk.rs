@@ -92,7 +92,7 @@ impl<T: Default> Tcp<'_, T> {
                         continue;
                     };
                     // Began since the names were read.
-                    if key.process != 0 && !self.processes.contains_key(&key.process) {
+                    if key.process != 0 && !self.processes.known().contains_key(&key.process) {
                         self.learn_processes()?;
                     }
                     let connection = record.state != SYN_SENT && record.state != SYN_RECV;
@@ -101,7 +101,7 @@ impl<T: Default> Tcp<'_, T> {
                     let tag = self.totals.live(&key, &counters, connection);
                     if record.rtt > 0 {
                         let rtt = Duration::from_micros(u64::from(record.rtt));
-                        sink.rtt(&key, tag, rtt, &self.processes);
+                        sink.rtt(&key, tag, rtt, self.processes.known());
                     }
                 }
             }
@@ -173,7 +173,7 @@ impl<T: Default> Tcp<'_, T> {
         }
         let mut found = false;
         for (Listener { key, .. }, _) in listeners {
-            let maker = self.processes.get(&key.process).map(|process| &*process.name);
+            let maker = self.processes.known().get(&key.process).map(|process| &*process.name);
             if maker.is_some_and(makes_for_others) {
                 found |= self.looked_for.insert((key.netns, key.port, key.process));
             }

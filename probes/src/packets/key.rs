@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The keys of flows that packets were seen of.
+
+use crate::skeleton::packets::types;
+use crate::skeleton::tcp::types::fg_key;
+use crate::{FlowKey, Transport};
+
+/// The bit of a role that says that TCP carries the flow (`FG_OVER_TCP`).
+const OVER_TCP: u8 = 0x80;
+
+/// Decodes the kernel's form. None when a field has no known value.
+pub(super) fn decode(raw: &types::fg_key) -> Option<FlowKey> {
+    let transport = if raw.role & OVER_TCP != 0 { Transport::Tcp } else { Transport::Udp };
+    let key = fg_key {
+        remote: raw.remote,
+        cgroup: raw.cgroup,
+        peer_cgroup: raw.peer_cgroup,
+        netns: raw.netns,
+        process: raw.process,
+        peer_process: raw.peer_process,
+        port: raw.port,
+        role: raw.role & !OVER_TCP,
+        peer: raw.peer,
+    };
+    Some(FlowKey { transport, ..FlowKey::decode(&key)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Role;
+
+    #[test]
+    fn the_role_tells_the_transport() {
+        let raw = |role| types::fg_key { role, port: 53, ..Default::default() };
+        let of = |role| decode(&raw(role)).map(|key| (key.role, key.transport));
+        assert_eq!(of(1), Some((Role::Client, Transport::Udp)));
+        assert_eq!(of(OVER_TCP | 2), Some((Role::Server, Transport::Tcp)));
+        assert_eq!(of(OVER_TCP), None);
+    }
+}
