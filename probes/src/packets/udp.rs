@@ -104,7 +104,7 @@ impl<T: Default> Flows<T> {
                 self.used -= 1;
             } else if now.duration_since(slot.active) >= quiet {
                 maps.remove(&slot.raw)?;
-                self.sums.set(index, |sums| tenant_of(sums), slot.tenant + 1);
+                self.sums.set(index, tenant_of, slot.tenant + 1);
                 slot.retired = true;
             }
         }
