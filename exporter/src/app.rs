@@ -22,14 +22,14 @@ use crate::docs::Group;
 use crate::edge::LabelPlan;
 use crate::flags::{ConntrackMode, DEFAULT_LABELS, Flags, KubernetesMode};
 use crate::kubernetes::{self, Kubernetes};
-use crate::ledger::{Ledger, LedgerConfig};
+use crate::ledger::{Collectors, Ledger, LedgerConfig};
 use crate::naming::{Naming, PortNaming};
 use crate::new_groups::GroupsState;
 use crate::pass::{AskError, PassThread, ProbeState, Shared, Sources};
 use crate::privileges;
 use crate::quiet::Quiet;
 use crate::source::{ComponentStatus, MetricSource, State};
-use crate::tcp_families;
+use crate::{dns_families, tcp_families, udp_families};
 
 /// The families of the source, for `docs/metrics.md`, in its order.
 pub const FAMILY_GROUPS: &[Group] = &[
@@ -38,6 +38,20 @@ pub const FAMILY_GROUPS: &[Group] = &[
         introduction: "The kernel's own counters of each socket, added up by edge. `sent` is what the watched end sent. What a \
                        connection counted before the exporter started is not included. `docs/architecture.md` tells how they are read.",
         families: tcp_families::FAMILIES,
+    },
+    Group {
+        title: "UDP",
+        introduction: "Datagrams as they pass the sockets, added up by edge: the client is who sent first, or who is not the one that \
+                       serves on its port. An edge on which anything moved has all four counters.",
+        families: udp_families::FAMILIES,
+    },
+    Group {
+        title: "DNS",
+        introduction: "Messages on `--dns.ports`, over UDP and TCP, counted one by one in the kernel, from the view of whoever asks and of \
+                       whoever answers. A server that asks others is a client there: its upstreams are edges of their own, which shows at \
+                       which stage a lookup fails. `NOERROR`, `NXDOMAIN` and `SERVFAIL` are always there; other codes, and types of query, \
+                       once they occur.",
+        families: dns_families::FAMILIES,
     },
     Group {
         title: "Collectors and label sources",
@@ -91,8 +105,11 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
         Resolver::new(config, layout.process_hierarchy(), cluster).context("--labels.names-file")?;
     let resolver = Arc::new(resolver);
     let plan = LabelPlan::new(DEFAULT_LABELS, &flags.labels_add.0, &flags.labels_drop.0);
+    let collectors =
+        Collectors { tcp: flags.collector_tcp(), udp: flags.collector_udp(), dns: flags.collector_dns() };
     let ledger = Ledger::new(LedgerConfig {
         plan,
+        collectors,
         series_limit: flags.series_limit as usize,
         idle_timeout: flags.series_idle_timeout,
     });

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use flowgauge_labels::SourceStatus;
-use flowgauge_probes::{cgroups, tcp};
+use flowgauge_probes::{MapUse, ProgramUse, cgroups, tcp};
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 
 use crate::ledger::Ledger;
@@ -120,7 +120,7 @@ static KEYS: Family = family(
     Gauge,
     None,
     &[],
-    "Flow keys (end, remote address, port) that have open sockets or something not yet reported.",
+    "Flow keys of TCP (end, remote address, port) that have open sockets or something not yet reported.",
     "The exporter itself.",
 );
 static SERIES: Family =
@@ -247,6 +247,53 @@ impl Writer<'_, '_> {
     }
 }
 
+/// What a probe tells of its programs and maps, whichever it is.
+struct ProbeHealth<'a> {
+    programs: &'a [ProgramUse],
+    maps: &'a [MapUse],
+    /// Why things were lost, and how often.
+    lost: Vec<(&'static str, u64)>,
+    /// What could not be decoded.
+    undecodable: u64,
+}
+
+impl<'a> ProbeHealth<'a> {
+    fn of_tcp(health: &'a tcp::Health) -> Self {
+        let tcp::Health { lost, moved_chains: _, undecodable, programs, maps } = health;
+        let lost = tcp::LOST_REASONS.into_iter().zip(*lost).collect();
+        Self { programs, maps, lost, undecodable: *undecodable }
+    }
+
+    fn of_cgroups(health: &'a cgroups::Health) -> Self {
+        let cgroups::Health { made: _, lost, undecodable, program } = health;
+        let lost = cgroups::LOST_REASONS.into_iter().zip(*lost).collect();
+        Self { programs: std::slice::from_ref(program), maps: &[], lost, undecodable: *undecodable }
+    }
+
+    /// Of all probes. Those that do not run have counted nothing.
+    fn all(state: &'a ProbeState) -> Vec<Self> {
+        let groups = state.groups.as_ref().and_then(|groups| groups.health.as_ref());
+        std::iter::once(Self::of_tcp(&state.health)).chain(groups.map(Self::of_cgroups)).collect()
+    }
+}
+
+/// Writes what the probes' programs and maps cost and lost. `overrun` are the conntrack events known to be lost.
+fn encode_probes(out: &mut Writer<'_, '_>, probes: &[ProbeHealth<'_>], overrun: u64) -> fmt::Result {
+    let programs = || probes.iter().flat_map(|probe| probe.programs);
+    let maps = || probes.iter().flat_map(|probe| probe.maps);
+    out.samples(&RUN_SECONDS, programs().map(|used| (used.program, used.run_ns as f64 / 1e9)))?;
+    out.samples(&RUNS, programs().map(|used| (used.program, used.runs as f64)))?;
+    out.samples(&MISSES, programs().map(|used| (used.program, used.recursion_misses as f64)))?;
+    out.samples(&MAP_ENTRIES, maps().map(|used| (used.map, used.entries as f64)))?;
+    out.samples(&MAP_CAPACITY, maps().map(|used| (used.map, used.capacity as f64)))?;
+    let recursion: u64 = programs().map(|used| used.recursion_misses).sum();
+    let undecodable: u64 = probes.iter().map(|probe| probe.undecodable).sum();
+    let lost = probes.iter().flat_map(|probe| probe.lost.iter().copied());
+    let lost =
+        lost.chain([("recursion", recursion), ("undecodable", undecodable), ("conntrack_overrun", overrun)]);
+    out.samples(&LOST, lost.map(|(reason, lost)| (reason, lost as f64)))
+}
+
 /// Writes [`FAMILIES`]. `overrun` are the conntrack events known to be lost. `probe` is None when the collector is switched off.
 ///
 /// # Errors
@@ -260,23 +307,9 @@ pub fn encode(
     overrun: u64,
 ) -> fmt::Result {
     let mut out = Writer(encoder);
-    let health = &probe.health;
     out.samples(&UP, up.iter().map(|(name, up)| (*name, f64::from(u8::from(*up)))))?;
-    let groups = probe.groups.as_ref().and_then(|groups| groups.health.as_ref());
-    let programs = || health.programs.iter().chain(groups.map(|groups| &groups.program));
-    out.samples(&RUN_SECONDS, programs().map(|used| (used.program, used.run_ns as f64 / 1e9)))?;
-    out.samples(&RUNS, programs().map(|used| (used.program, used.runs as f64)))?;
-    out.samples(&MISSES, programs().map(|used| (used.program, used.recursion_misses as f64)))?;
-    out.samples(&MAP_ENTRIES, health.maps.iter().map(|used| (used.map, used.entries as f64)))?;
-    out.samples(&MAP_CAPACITY, health.maps.iter().map(|used| (used.map, used.capacity as f64)))?;
-    let recursion: u64 = programs().map(|used| used.recursion_misses).sum();
-    let undecodable = health.undecodable + groups.map_or(0, |groups| groups.undecodable);
-    let of_groups = groups.into_iter().flat_map(|groups| cgroups::LOST_REASONS.into_iter().zip(groups.lost));
-    let lost = tcp::LOST_REASONS.into_iter().zip(health.lost).chain(of_groups);
-    let lost =
-        lost.chain([("recursion", recursion), ("undecodable", undecodable), ("conntrack_overrun", overrun)]);
-    out.samples(&LOST, lost.map(|(reason, lost)| (reason, lost as f64)))?;
-    out.one(&MOVED, health.moved_chains as f64)?;
+    encode_probes(&mut out, &ProbeHealth::all(probe), overrun)?;
+    out.one(&MOVED, probe.health.moved_chains as f64)?;
     out.one(&PASSES, probe.passes as f64)?;
     out.one(&PASS_FAILURES, probe.failures as f64)?;
     out.one(&WALKED, probe.last.sockets as f64)?;

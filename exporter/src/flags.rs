@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Command line and environment: the one place where either is read.
 
+mod collectors;
+mod dns;
 mod kubernetes;
 mod label_names;
 mod listen_address;
@@ -10,8 +12,10 @@ mod values;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use collectors::CollectorFlags;
+pub use dns::DnsFlags;
 pub use kubernetes::{ConntrackMode, KubernetesFlags, KubernetesMode, PodsWatched};
 #[cfg(test)]
 pub use label_names::OPTIONAL_LABELS;
@@ -52,6 +56,10 @@ pub struct Flags {
 
     #[command(flatten)]
     collectors: CollectorFlags,
+
+    /// How DNS is measured.
+    #[command(flatten)]
+    pub dns: DnsFlags,
 
     /// YAML file that names addresses this node cannot know: CIDRs and ports to workload, namespace, zone.
     #[arg(
@@ -94,7 +102,7 @@ pub struct Flags {
         env = "FLOWGAUGE_LABELS_SERVICE_PORTS",
         value_name = "PORTS",
         default_value = "50051",
-        value_parser = values::service_ports,
+        value_parser = values::ports,
         global = true
     )]
     service_ports: Ports,
@@ -160,28 +168,6 @@ pub enum Command {
     /// Prints the reference of all metrics as Markdown.
     #[command(hide = true)]
     Docs,
-}
-
-#[derive(Args, Clone, Debug)]
-struct CollectorFlags {
-    /// Read what TCP does: bytes, retransmits, round trips, failures by edge.
-    #[arg(
-        long = "collector.tcp",
-        env = "FLOWGAUGE_COLLECTOR_TCP",
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_value_t = true,
-        default_missing_value = "true",
-        action = ArgAction::Set,
-        overrides_with = "no_tcp",
-        global = true
-    )]
-    tcp: bool,
-
-    /// Do without the TCP collector.
-    #[arg(long = "no-collector.tcp", overrides_with = "tcp", global = true)]
-    no_tcp: bool,
 }
 
 /// Where the host's trees are mounted, for running inside a container.
@@ -250,7 +236,17 @@ impl Flags {
 
     /// Whether the TCP collector is wanted.
     pub const fn collector_tcp(&self) -> bool {
-        self.collectors.tcp && !self.collectors.no_tcp
+        self.collectors.tcp()
+    }
+
+    /// Whether the UDP collector is wanted.
+    pub const fn collector_udp(&self) -> bool {
+        self.collectors.udp()
+    }
+
+    /// Whether the DNS collector is wanted.
+    pub const fn collector_dns(&self) -> bool {
+        self.collectors.dns()
     }
 
     /// The operator's names file.

@@ -6,19 +6,21 @@
 //! counter falls should it come back.
 
 mod budget;
+mod dns;
 mod encode;
 mod entry;
 mod listeners;
+mod tcp;
+mod udp;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use flowgauge_probes::tcp::Counter;
 use foldhash::fast::RandomState;
 
 use crate::edge::{Edge, LabelPlan, LabelValues, Observer};
 pub use entry::Entry;
-use listeners::Listeners;
+use listeners::{Kind, Listeners};
 pub use listeners::{ListenerEntry, ListenerLabels};
 
 /// Where a flow key's numbers go, kept with the key: valid until the edge is folded, or until its ends have other names.
@@ -37,10 +39,23 @@ impl Place {
     }
 }
 
+/// Which families are served.
+#[derive(Debug, Clone, Copy)]
+pub struct Collectors {
+    /// Connections and accept queues.
+    pub tcp: bool,
+    /// Datagrams and receive buffers.
+    pub udp: bool,
+    /// DNS messages.
+    pub dns: bool,
+}
+
 /// How the ledger is kept.
 pub struct LedgerConfig {
     /// The labels of edges.
     pub plan: LabelPlan,
+    /// What is served.
+    pub collectors: Collectors,
     /// Most series of edges and listeners.
     pub series_limit: usize,
     /// How long an edge stays exposed after it was last active.
@@ -54,6 +69,7 @@ pub struct Ledger {
     by_labels: HashMap<LabelValues, u32, RandomState>,
     free: Vec<u32>,
     listeners: Listeners,
+    udp_sockets: Listeners,
     now: Instant,
     folded: u64,
     /// Whether edges were folded on arrival since the last `finish`.
@@ -79,7 +95,8 @@ impl Ledger {
             entries: Vec::new(),
             by_labels: HashMap::default(),
             free: Vec::new(),
-            listeners: Listeners::new(config.series_limit, now),
+            listeners: Listeners::new(Kind::TCP, config.series_limit, now),
+            udp_sockets: Listeners::new(Kind::UDP, config.series_limit, now),
             now,
             folded: 0,
             overflowed: false,
@@ -105,10 +122,11 @@ impl Ledger {
     pub fn begin(&mut self, now: Instant) {
         self.now = now;
         self.gauges = false;
-        for entry in &mut self.entries {
-            entry.connections = 0;
+        for part in self.entries.iter_mut().filter_map(|entry| entry.tcp.as_mut()) {
+            part.connections = 0;
         }
         self.listeners.begin();
+        self.udp_sockets.begin();
     }
 
     /// Says that the pass saw everything: its gauges are served until the next one begins.
@@ -118,8 +136,12 @@ impl Ledger {
 
     /// Ends a pass: idle edges and listeners leave the exposition, and those beyond the budget are folded.
     pub fn finish(&mut self) {
+        for part in self.entries.iter_mut().filter_map(|entry| entry.dns.as_mut()) {
+            part.settle();
+        }
         self.retire_idle();
         self.listeners.finish(self.now, self.config.idle_timeout);
+        self.udp_sockets.finish(self.now, self.config.idle_timeout);
         self.keep_budget();
         self.recall_overflow();
     }
@@ -161,6 +183,26 @@ impl Ledger {
         self.listeners.entry(labels, self.now)
     }
 
+    /// The numbers of a UDP socket, by namespace, workload and port: those that serve, and others that dropped something.
+    pub fn udp_socket(&mut self, labels: ListenerLabels) -> &mut ListenerEntry {
+        self.udp_sockets.entry(labels, self.now)
+    }
+
+    /// Takes what became of NXDOMAIN answers: for each place, how many were made up by a search list since the last time, and
+    /// how many are undecided. Those not named here have none that are. What had to be named anew meanwhile is told of in vain.
+    pub fn decide_nxdomain(&mut self, decided: impl Iterator<Item = (Place, u64, u64)>) {
+        for part in self.entries.iter_mut().filter_map(|entry| entry.dns.as_mut()) {
+            part.release();
+        }
+        for (place, made_up, undecided) in decided {
+            if self.is_current(place)
+                && let Some(part) = &mut self.entries[place.index as usize].dns
+            {
+                part.decide(made_up, undecided);
+            }
+        }
+    }
+
     /// Counts the bytes of a place whose client or server has no name.
     pub fn count_unattributed(&mut self, place: Place, bytes: u64) {
         for (sum, nameless) in self.unattributed.iter_mut().zip(place.unattributed) {
@@ -195,11 +237,6 @@ impl std::fmt::Debug for Ledger {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Ledger").field("entries", &self.entries.len()).finish_non_exhaustive()
     }
-}
-
-/// Bytes in both directions among what grew.
-pub fn bytes_of(growth: &flowgauge_probes::tcp::Counters) -> u64 {
-    growth[Counter::SentBytes] + growth[Counter::ReceivedBytes]
 }
 
 #[cfg(test)]

@@ -6,9 +6,11 @@
 mod app;
 mod check;
 mod collectors;
+mod dns_families;
 mod docs;
 mod edge;
 mod exposition;
+mod families;
 mod flags;
 mod kubernetes;
 mod ledger;
@@ -22,6 +24,7 @@ mod quiet;
 mod self_metrics;
 mod source;
 mod tcp_families;
+mod udp_families;
 mod web;
 
 use std::io::Write as _;

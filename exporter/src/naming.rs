@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use flowgauge_labels::{Conntrack, Identity, Kind, Owner, Process, Resolver, Subject};
 use flowgauge_probes::tcp::{Backend, Listener, Processes};
-use flowgauge_probes::{FlowKey, Peer, Role};
+use flowgauge_probes::{FlowKey, Peer, Role, Transport};
 
 use crate::edge::{Edge, Observer};
 use listeners::Listeners;
@@ -42,7 +42,8 @@ pub struct Naming {
     resolver: Arc<Resolver>,
     ports: PortNaming,
     host_netns: u32,
-    listeners: Listeners,
+    tcp_listeners: Listeners,
+    udp_listeners: Listeners,
     services: Services,
 }
 
@@ -50,7 +51,8 @@ pub struct Naming {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Since {
     names: u64,
-    listeners: u64,
+    tcp_listeners: u64,
+    udp_listeners: u64,
 }
 
 impl Naming {
@@ -63,12 +65,17 @@ impl Naming {
         translations: Option<Arc<Conntrack>>,
     ) -> Self {
         let services = Services::new(translations);
-        Self { resolver, ports, host_netns, listeners: Listeners::default(), services }
+        let (tcp_listeners, udp_listeners) = (Listeners::default(), Listeners::default());
+        Self { resolver, ports, host_netns, tcp_listeners, udp_listeners, services }
     }
 
     /// Now, for what will be named next.
     pub fn now(&self) -> Since {
-        Since { names: self.resolver.generation(), listeners: self.listeners.generation() }
+        Since {
+            names: self.resolver.generation(),
+            tcp_listeners: self.tcp_listeners.generation(),
+            udp_listeners: self.udp_listeners.generation(),
+        }
     }
 
     /// Whether the name given to a key then may be another one now.
@@ -80,7 +87,11 @@ impl Naming {
             Role::Client => self.dialled_netns(key),
             Role::Server | Role::Listener => Some(key.netns),
         };
-        if netns.is_some_and(|netns| self.listeners.is_stale(netns, key.port, since.listeners)) {
+        let heard = match key.transport {
+            Transport::Tcp => since.tcp_listeners,
+            Transport::Udp => since.udp_listeners,
+        };
+        if netns.is_some_and(|netns| self.listeners(key).is_stale(netns, key.port, heard)) {
             return true;
         }
         let mut subjects = Subjects::default();
@@ -109,9 +120,21 @@ impl Naming {
         self.resolver.is_stale(since.names, subjects.as_slice())
     }
 
-    /// Takes the listening sockets that exist now.
-    pub fn set_listeners(&mut self, listeners: &[Listener], processes: &Processes) {
-        self.listeners.update(listeners, processes);
+    /// Takes the listening sockets of a transport that exist now; of UDP, those that serve.
+    pub fn set_listeners(&mut self, transport: Transport, listeners: &[Listener], processes: &Processes) {
+        let table = match transport {
+            Transport::Tcp => &mut self.tcp_listeners,
+            Transport::Udp => &mut self.udp_listeners,
+        };
+        table.update(listeners, processes);
+    }
+
+    /// Who listens for what a key is of.
+    fn listeners(&self, key: &FlowKey) -> &Listeners {
+        match key.transport {
+            Transport::Tcp => &self.tcp_listeners,
+            Transport::Udp => &self.udp_listeners,
+        }
     }
 
     /// Hears of the connections made until now.
@@ -148,7 +171,7 @@ impl Naming {
     }
 
     /// Names whoever listens on a port in a cgroup.
-    pub fn accepting(&mut self, key: &FlowKey) -> (Identity, Arc<str>) {
+    pub fn accepting(&self, key: &FlowKey) -> (Identity, Arc<str>) {
         let owner = self.accepting_owner(key);
         (self.resolver.local_server(&owner, key.port), self.ports.label(key.port))
     }
@@ -157,7 +180,7 @@ impl Naming {
     fn accepting_owner(&self, key: &FlowKey) -> Owner {
         // Of a connection within this host, the key has the server's own address.
         let address = (key.role == Role::Server && key.peer != Peer::Remote).then(|| key.remote());
-        let listening = self.listeners.accepting(key.netns, key.port, key.cgroup, address);
+        let listening = self.listeners(key).accepting(key.netns, key.port, key.cgroup, address);
         let (process, ambiguous) = listening.map_or((None, false), |owner| (owner.process, owner.ambiguous));
         Owner { netns: key.netns, cgroup: key.cgroup, process, ambiguous }
     }
@@ -185,7 +208,7 @@ impl Naming {
 
     /// Who listens where a client dialled, if that is on this host.
     fn dialled_owner(&self, key: &FlowKey) -> Option<Owner> {
-        self.listeners.dialled(self.dialled_netns(key)?, key.port, key.remote())
+        self.listeners(key).dialled(self.dialled_netns(key)?, key.port, key.remote())
     }
 
     /// The namespace that a client dialled into, if that is on this host.

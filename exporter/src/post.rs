@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! From the probe to the ledger: finds the edge of each flow key and enters what it grew.
+//! From the probes to the ledger: finds the edge of each flow key and enters what it grew.
 
 use std::time::Duration;
 
+use flowgauge_probes::packets::{self, DnsCounts, DnsSample, UdpCounts};
 use flowgauge_probes::tcp::{Backend, Counter, Counters, Events, Listener, Processes, Sink};
-use flowgauge_probes::{FlowKey, Role};
+use flowgauge_probes::{FlowKey, Role, Transport};
 
-use crate::ledger::{Ledger, Place, bytes_of};
+use crate::ledger::{Entry, Ledger, ListenerEntry, Place};
 use crate::naming::{Naming, Since, is_unattributed};
 
 /// What is kept with a flow key: where its numbers go, and since when.
@@ -47,6 +48,32 @@ impl<'a> Post<'a> {
         tag.since = Some(self.now);
         tag.place
     }
+
+    /// The numbers of a flow's edge, after counting as many payload bytes of it as have no name. None within a pod, whose
+    /// bytes are counted for themselves.
+    fn entry(
+        &mut self,
+        key: &FlowKey,
+        tag: &mut Tag,
+        bytes: u64,
+        processes: &Processes,
+    ) -> Option<&mut Entry> {
+        let Some(place) = self.place(key, tag, processes) else {
+            self.ledger.count_within_pod(bytes);
+            return None;
+        };
+        self.ledger.count_unattributed(place, bytes);
+        Some(self.ledger.active(place))
+    }
+
+    /// The numbers of a UDP socket: its owner is known by the socket itself, or else by who serves on its port.
+    fn udp_socket(&mut self, key: &FlowKey, processes: &Processes) -> &mut ListenerEntry {
+        let (owner, port) = match key.process {
+            0 => self.naming.accepting(key),
+            _ => self.naming.listener(key, processes),
+        };
+        self.ledger.udp_socket([owner.namespace, owner.workload, port])
+    }
 }
 
 impl Sink<Tag> for Post<'_> {
@@ -59,7 +86,7 @@ impl Sink<Tag> for Post<'_> {
     }
 
     fn listeners(&mut self, listeners: &[Listener], processes: &Processes) {
-        self.naming.set_listeners(listeners, processes);
+        self.naming.set_listeners(Transport::Tcp, listeners, processes);
         self.now = self.naming.now();
     }
 
@@ -92,27 +119,56 @@ impl Sink<Tag> for Post<'_> {
         if growth.is_zero() && connections == 0 {
             return;
         }
-        let bytes = bytes_of(growth);
-        let Some(place) = self.place(key, tag, processes) else {
-            return self.ledger.count_within_pod(bytes);
-        };
-        self.ledger.count_unattributed(place, bytes);
-        let entry = self.ledger.active(place);
-        entry.counters.add(growth);
-        entry.connections += u64::from(connections);
+        let bytes = growth[Counter::SentBytes] + growth[Counter::ReceivedBytes];
+        if let Some(entry) = self.entry(key, tag, bytes, processes) {
+            let part = entry.tcp();
+            part.counters.add(growth);
+            part.connections += u64::from(connections);
+        }
     }
 
     fn events(&mut self, key: &FlowKey, tag: &mut Tag, events: &Events, processes: &Processes) {
         if key.role != Role::Listener
             && let Some(place) = self.place(key, tag, processes)
         {
-            self.ledger.active(place).add_events(events);
+            self.ledger.active(place).tcp().add_events(events);
         }
     }
 
     fn rtt(&mut self, key: &FlowKey, tag: &mut Tag, rtt: Duration, processes: &Processes) {
         if let Some(place) = self.place(key, tag, processes) {
-            self.ledger.active(place).add_rtt(rtt);
+            self.ledger.active(place).tcp().add_rtt(rtt);
         }
+    }
+}
+
+impl packets::Sink<Tag> for Post<'_> {
+    fn servers(&mut self, servers: &[Listener], processes: &Processes) {
+        self.naming.set_listeners(Transport::Udp, servers, processes);
+        self.now = self.naming.now();
+        // Each is there from the start: the first drop shall be seen as a rise from zero.
+        for server in servers {
+            self.udp_socket(&server.key, processes).open = true;
+        }
+    }
+
+    fn sample(&mut self, _sample: &DnsSample<'_>, _processes: &Processes) {}
+
+    fn udp(&mut self, key: &FlowKey, tag: &mut Tag, growth: &UdpCounts, processes: &Processes) {
+        let bytes = growth.sent_bytes + growth.received_bytes;
+        if let Some(entry) = self.entry(key, tag, bytes, processes) {
+            entry.udp().add(growth);
+        }
+    }
+
+    fn dns(&mut self, key: &FlowKey, tag: &mut Tag, growth: &DnsCounts, processes: &Processes) {
+        // The bytes of the messages are counted with their flow.
+        if let Some(entry) = self.entry(key, tag, 0, processes) {
+            entry.dns().add(growth);
+        }
+    }
+
+    fn receive_drops(&mut self, key: &FlowKey, drops: u64, processes: &Processes) {
+        self.udp_socket(key, processes).drops += drops;
     }
 }

@@ -1,42 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is served about TCP. Names and meanings are a contract: dashboards and alerts are built on them.
 
+use crate::families::{by, counter, gauge, histogram, listener};
 use crate::source::{Family, FamilyKind, Unit};
-
-const fn counter(name: &'static str, unit: Option<Unit>, help: &'static str, source: &'static str) -> Family {
-    Family { name, kind: FamilyKind::Counter, unit, help, labels: &[], edge: true, source, buckets: "" }
-}
-
-const fn by(label: &'static [&'static str], family: Family) -> Family {
-    Family { labels: label, ..family }
-}
-
-const fn gauge(name: &'static str, help: &'static str, source: &'static str) -> Family {
-    Family { name, kind: FamilyKind::Gauge, unit: None, help, labels: &[], edge: true, source, buckets: "" }
-}
-
-const fn histogram(
-    name: &'static str,
-    help: &'static str,
-    source: &'static str,
-    buckets: &'static str,
-) -> Family {
-    let (kind, unit) = (FamilyKind::Histogram, Some(Unit::Seconds));
-    Family { name, kind, unit, help, labels: &[], edge: true, source, buckets }
-}
-
-const fn listener(name: &'static str, kind: FamilyKind, help: &'static str, source: &'static str) -> Family {
-    Family {
-        name,
-        kind,
-        unit: None,
-        help,
-        labels: &["namespace", "workload", "port"],
-        edge: false,
-        source,
-        buckets: "",
-    }
-}
 
 /// Payload sent and acknowledged.
 pub static SENT_BYTES: Family = counter(

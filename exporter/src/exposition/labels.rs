@@ -36,7 +36,15 @@ impl RenderedLabels {
 
     /// These labels and one more.
     pub const fn with<'a>(&'a self, name: &'a str, value: &'a str) -> impl EncodeLabelSet + 'a {
-        With { labels: self, more: (name, value) }
+        self.with_all([(name, value)])
+    }
+
+    /// These labels and some more.
+    pub const fn with_all<'a, const N: usize>(
+        &'a self,
+        more: [(&'a str, &'a str); N],
+    ) -> impl EncodeLabelSet + 'a {
+        With { labels: self, more }
     }
 }
 
@@ -54,15 +62,18 @@ impl EncodeLabelSet for RenderedLabels {
     }
 }
 
-struct With<'a> {
+struct With<'a, const N: usize> {
     labels: &'a RenderedLabels,
-    more: (&'a str, &'a str),
+    more: [(&'a str, &'a str); N],
 }
 
-impl EncodeLabelSet for With<'_> {
+impl<const N: usize> EncodeLabelSet for With<'_, N> {
     fn encode(&self, encoder: &mut LabelSetEncoder) -> fmt::Result {
         self.labels.encode(encoder)?;
-        self.more.encode(encoder.encode_label())
+        for label in self.more {
+            label.encode(encoder.encode_label())?;
+        }
+        Ok(())
     }
 }
 
@@ -105,7 +116,10 @@ mod tests {
             let mut more = self.0.to_vec();
             more.push(("reason", "x\"y"));
             sample(&more)?;
-            sample(&rendered.with("reason", "x\"y"))
+            sample(&rendered.with("reason", "x\"y"))?;
+            more.push(("search", "true"));
+            sample(&more)?;
+            sample(&rendered.with_all([("reason", "x\"y"), ("search", "true")]))
         }
     }
 
@@ -133,8 +147,8 @@ mod tests {
             let mut out = String::new();
             text::encode_registry(&mut out, &registry).unwrap();
             let samples: Vec<_> = out.lines().filter(|line| !line.starts_with('#')).collect();
-            assert_eq!(samples.len(), 4, "{out}");
-            assert_eq!((samples[0], samples[2]), (samples[1], samples[3]));
+            assert_eq!(samples.len(), 6, "{out}");
+            assert!(samples.chunks(2).all(|pair| pair[0] == pair[1]), "{out}");
         }
     }
 }

@@ -27,7 +27,11 @@ fn defaults() {
     let flags = parse(&[]).unwrap();
     assert_eq!(flags.listen_addresses, [":10950".parse().unwrap()]);
     assert_eq!(flags.telemetry_path, "/metrics");
-    assert!(flags.collector_tcp());
+    assert!(flags.collector_tcp() && flags.collector_udp() && flags.collector_dns());
+    assert_eq!(
+        (flags.dns.timeout, flags.dns.ports(), flags.dns.names),
+        (Duration::from_secs(5), &[53][..], 0)
+    );
     assert_eq!(flags.names_file(), None);
     assert!(flags.labels_add.0.is_empty() && flags.labels_drop.0.is_empty());
     assert_eq!(flags.service_ports(), [50051]);
@@ -99,6 +103,15 @@ fn the_last_word_on_a_collector_counts() {
 }
 
 #[test]
+fn dns() {
+    let flags = parse(&["--dns.timeout=60s", "--dns.ports=5353, 53,53", "--dns.names=1000"]).unwrap();
+    assert_eq!(flags.dns.timeout, Duration::from_secs(60));
+    assert_eq!((flags.dns.ports(), flags.dns.names), (&[5353, 53][..], 1000));
+    let without = parse(&["--no-collector.udp", "--collector.dns=false"]).unwrap();
+    assert!(without.collector_tcp() && !without.collector_udp() && !without.collector_dns());
+}
+
+#[test]
 fn every_mistake_names_its_flag_and_the_reason() {
     for (arguments, expected) in [
         (
@@ -119,6 +132,15 @@ fn every_mistake_names_its_flag_and_the_reason() {
         (&["--web.telemetry-path=/"], "is taken by another page"),
         (&["--web.telemetry-path=/-/ready"], "is taken by another page"),
         (&["--web.telemetry-path=/a?b"], "must not contain '?'"),
+        (&["--dns.timeout=99ms"], "--dns.timeout: \"99ms\": must be from 100ms to 60s"),
+        (&["--dns.timeout=61s"], "must be from 100ms to 60s"),
+        (&["--dns.timeout=fast"], "is not a duration such as 500ms or 5s"),
+        (&["--dns.ports=53,dns"], "--dns.ports: \"53,dns\": \"dns\" is not a port between 1 and 65535"),
+        (&["--dns.ports=,"], "must name a port; --no-collector.dns does without DNS"),
+        (&["--dns.ports=1,2,3,4,5,6,7,8,9"], "must name at most 8 ports, not 9"),
+        (&["--dns.names=1001"], "--dns.names: \"1001\": must be a whole number from 0 to 1000"),
+        (&["--dns.names=-1"], "must be a whole number from 0 to 1000"),
+        (&["--no-collector.udp=1"], "--no-collector.udp: takes no value"),
         (&["--labels.service-ports=1,0"], "--labels.service-ports: \"1,0\": \"0\" is not a port"),
         (&["--path.procfs=/nonexistent"], "--path.procfs: \"/nonexistent\": is not a directory"),
         (&["--log.level=loud"], "--log.level: \"loud\": is not valid; allowed: error, warn, info, debug"),

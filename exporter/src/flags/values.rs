@@ -35,8 +35,8 @@ pub fn series_limit(text: &str) -> Result<u32, String> {
         .ok_or_else(|| format!("must be a whole number from {FEWEST_SERIES} to {}", u32::MAX))
 }
 
-/// `--labels.service-ports`: a comma list of ports.
-pub fn service_ports(text: &str) -> Result<Ports, String> {
+/// A comma list of ports.
+pub fn ports(text: &str) -> Result<Ports, String> {
     text.split(',')
         .map(str::trim)
         .filter(|port| !port.is_empty())

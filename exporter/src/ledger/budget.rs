@@ -7,7 +7,8 @@ use crate::edge::Observer;
 /// Idle edges whose totals are kept, for each edge that the budget could serve.
 const RETAINED_PER_SERVED: usize = 4;
 
-/// Fewest series an edge is served as: what the budget is divided by.
+/// Series of a small edge: what the budget is divided by. One of UDP alone has four, so that no more idle ones are kept than
+/// could be served.
 const SMALLEST_EDGE: usize = 16;
 
 /// Edges that may come to those retained before the next `finish` folds; what is new beyond them is folded on arrival.
@@ -21,8 +22,8 @@ impl Ledger {
 
     fn series_with(&self, gauges: bool) -> usize {
         let exposed = self.entries.iter().filter(|entry| entry.exposed);
-        let edges: usize = exposed.map(|entry| entry.series() - usize::from(!gauges)).sum();
-        edges + self.listeners.series(gauges)
+        let edges: usize = exposed.map(|entry| entry.series(gauges)).sum();
+        edges + self.listeners.series(gauges) + self.udp_sockets.series(gauges)
     }
 
     /// Most series that may be served.
@@ -112,7 +113,7 @@ impl Ledger {
 
     fn served(&self, index: u32) -> usize {
         let entry = &self.entries[index as usize];
-        if entry.exposed { entry.series() } else { 0 }
+        if entry.exposed { entry.series(true) } else { 0 }
     }
 
     /// Series of the entry that takes this one when it is folded.

@@ -1,40 +1,56 @@
 // SPDX-License-Identifier: Apache-2.0
 //! From totals to samples.
 
+mod dns;
+mod tcp;
+mod udp;
+
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use flowgauge_probes::tcp::{CLOSE_REASONS, CONNECT_POWERS, Counter, FAILURES, RTT_POWERS};
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
 
+use super::listeners::Listeners;
 use super::{Entry, Ledger, ListenerEntry};
+use crate::edge::Observer;
 use crate::exposition::RenderedLabels;
 use crate::source::Family;
-use crate::tcp_families as tcp;
 
-const LIMITS: [(&str, Counter); 3] = [
-    ("busy", Counter::LimitedBusy),
-    ("receive_window", Counter::LimitedReceiveWindow),
-    ("send_buffer", Counter::LimitedSendBuffer),
-];
-
-/// Writes one family for the edges that have it.
-struct Writer<'a, 'e> {
-    encoder: &'a mut DescriptorEncoder<'e>,
-    entries: &'a [(&'a Entry, RenderedLabels)],
+/// What one edge counted of a protocol.
+struct Row<'a, P> {
+    part: &'a P,
+    observer: Observer,
+    labels: &'a RenderedLabels,
 }
 
-impl Writer<'_, '_> {
+/// Writes the families of a protocol, each for the edges that have it.
+struct Writer<'a, 'e, P> {
+    encoder: &'a mut DescriptorEncoder<'e>,
+    rows: Vec<Row<'a, P>>,
+}
+
+impl<'a, 'e, P> Writer<'a, 'e, P> {
+    fn new(
+        encoder: &'a mut DescriptorEncoder<'e>,
+        entries: &'a [(&'a Entry, RenderedLabels)],
+        part: impl Fn(&'a Entry) -> Option<&'a P>,
+    ) -> Self {
+        let row = |(entry, labels): &'a (&'a Entry, RenderedLabels)| {
+            Some(Row { part: part(entry)?, observer: entry.observer, labels })
+        };
+        Self { encoder, rows: entries.iter().filter_map(row).collect() }
+    }
+
     fn each(
         &mut self,
         family: &'static Family,
-        has: impl Fn(&Entry) -> bool,
-        mut write: impl FnMut(&mut MetricEncoder<'_>, &Entry, &RenderedLabels) -> fmt::Result,
+        has: impl Fn(&Row<'_, P>) -> bool,
+        mut write: impl FnMut(&mut MetricEncoder<'_>, &P, &RenderedLabels) -> fmt::Result,
     ) -> fmt::Result {
         let mut metric = family.describe(self.encoder)?;
-        for (entry, labels) in self.entries.iter().filter(|(entry, _)| has(entry)) {
-            write(&mut metric, entry, labels)?;
+        for Row { part, labels, .. } in self.rows.iter().filter(|row| has(row)) {
+            write(&mut metric, part, labels)?;
         }
         Ok(())
     }
@@ -42,21 +58,21 @@ impl Writer<'_, '_> {
     fn counter(
         &mut self,
         family: &'static Family,
-        has: impl Fn(&Entry) -> bool,
-        value: impl Fn(&Entry) -> u64,
+        has: impl Fn(&Row<'_, P>) -> bool,
+        value: impl Fn(&P) -> u64,
     ) -> fmt::Result {
-        self.each(family, has, |metric, entry, labels| count(metric, labels, value(entry)))
+        self.each(family, has, |metric, part, labels| count(metric, labels, value(part)))
     }
 
     fn by_reason<const N: usize>(
         &mut self,
         family: &'static Family,
-        has: impl Fn(&Entry) -> bool,
+        has: impl Fn(&Row<'_, P>) -> bool,
         reasons: [&'static str; N],
-        values: impl Fn(&Entry) -> [u64; N],
+        values: impl Fn(&P) -> [u64; N],
     ) -> fmt::Result {
-        self.each(family, has, |metric, entry, labels| {
-            for (reason, value) in reasons.iter().zip(values(entry)) {
+        self.each(family, has, |metric, part, labels| {
+            for (reason, value) in reasons.iter().zip(values(part)) {
                 count(metric, &labels.with(family.labels[0], reason), value)?;
             }
             Ok(())
@@ -66,15 +82,15 @@ impl Writer<'_, '_> {
     fn histogram(
         &mut self,
         family: &'static Family,
-        has: impl Fn(&Entry) -> bool,
+        has: impl Fn(&Row<'_, P>) -> bool,
         powers: RangeInclusive<u32>,
-        counts: impl Fn(&Entry) -> (&[u64], u64),
+        counts: impl Fn(&P) -> (&[u64], u64),
     ) -> fmt::Result {
         let bounds: Vec<f64> =
             powers.map(|power| (1u64 << power) as f64 / 1e6).chain([f64::INFINITY]).collect();
         let mut buckets: Vec<(f64, u64)> = Vec::with_capacity(bounds.len());
-        self.each(family, has, |metric, entry, labels| {
-            let (counts, sum_us) = counts(entry);
+        self.each(family, has, |metric, part, labels| {
+            let (counts, sum_us) = counts(part);
             buckets.clear();
             buckets.extend(bounds.iter().copied().zip(counts.iter().copied()));
             metric.encode_family(labels)?.encode_histogram::<NoLabelSet>(
@@ -87,8 +103,37 @@ impl Writer<'_, '_> {
     }
 }
 
+/// Every edge.
+fn all<P>(_: &Row<'_, P>) -> bool {
+    true
+}
+
 fn count(metric: &mut MetricEncoder<'_>, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
     metric.encode_family(labels)?.encode_counter::<NoLabelSet, _, f64>(&value, None)
+}
+
+/// Writes what listeners dropped.
+fn drops(encoder: &mut DescriptorEncoder<'_>, family: &'static Family, listeners: &Listeners) -> fmt::Result {
+    let mut metric = family.describe(encoder)?;
+    for (values, listener) in listeners.served() {
+        count(&mut metric, &listener_labels(family, values), listener.drops)?;
+    }
+    Ok(())
+}
+
+/// Writes a gauge of the listeners that exist, unless there are `none` to be served.
+fn gauge_of_listeners(
+    encoder: &mut DescriptorEncoder<'_>,
+    family: &'static Family,
+    listeners: &Listeners,
+    none: bool,
+    value: impl Fn(&ListenerEntry) -> u64,
+) -> fmt::Result {
+    let mut metric = family.describe(encoder)?;
+    for (values, listener) in listeners.served().filter(|(_, listener)| listener.open && !none) {
+        metric.encode_family(&listener_labels(family, values))?.encode_gauge(&(value(listener) as f64))?;
+    }
+    Ok(())
 }
 
 fn listener_labels(family: &Family, values: &[Arc<str>]) -> RenderedLabels {
@@ -96,7 +141,7 @@ fn listener_labels(family: &Family, values: &[Arc<str>]) -> RenderedLabels {
 }
 
 impl Ledger {
-    /// Writes every TCP family, in the order of [`tcp::FAMILIES`].
+    /// Writes the families of every collector that runs, in the order in which they are documented.
     ///
     /// # Errors
     /// What the encoder returns.
@@ -107,63 +152,14 @@ impl Ledger {
         };
         let exposed = self.entries.iter().filter(|entry| entry.exposed);
         let entries: Vec<_> = exposed.map(|entry| (entry, rendered(entry))).collect();
-        let frequency = f64::from(self.frequency.max(1));
-        let mut out = Writer { encoder, entries: &entries };
-        let all = |_: &Entry| true;
-        let client = |entry: &Entry| entry.observer.opened();
-        let server = |entry: &Entry| !entry.observer.opened();
-        let of = |counter: Counter| move |entry: &Entry| entry.counters[counter];
-        out.counter(&tcp::SENT_BYTES, all, of(Counter::SentBytes))?;
-        out.counter(&tcp::RECEIVED_BYTES, all, of(Counter::ReceivedBytes))?;
-        out.counter(&tcp::SENT_SEGMENTS, all, of(Counter::SentSegments))?;
-        out.counter(&tcp::RECEIVED_SEGMENTS, all, of(Counter::ReceivedSegments))?;
-        out.counter(&tcp::RETRANSMITTED_SEGMENTS, all, of(Counter::RetransmittedSegments))?;
-        out.counter(&tcp::OUT_OF_ORDER_SEGMENTS, all, of(Counter::OutOfOrderSegments))?;
-        out.histogram(&tcp::RTT, Entry::has_rtt, RTT_POWERS, |entry| (&entry.rtt, entry.rtt_sum))?;
-        out.each(
-            &tcp::CONNECTIONS,
-            |_| self.gauges,
-            |metric, entry, labels| metric.encode_family(labels)?.encode_gauge(&(entry.connections as f64)),
-        )?;
-        out.counter(&tcp::OPENED, all, of(Counter::Opened))?;
-        out.by_reason(&tcp::CLOSED, all, CLOSE_REASONS, |entry| entry.closed)?;
-        out.counter(&tcp::ATTEMPTS, client, of(Counter::Attempts))?;
-        out.by_reason(&tcp::FAILURES, client, FAILURES, |entry| entry.failed)?;
-        let has_connect = |entry: &Entry| client(entry) && entry.has_connect();
-        out.histogram(&tcp::CONNECT_DURATION, has_connect, CONNECT_POWERS, |entry| {
-            (&entry.connect, entry.connect_sum)
-        })?;
-        out.counter(&tcp::SYN_RETRANSMITS, client, of(Counter::SynRetransmits))?;
-        out.counter(&tcp::SYNACK_RETRANSMITS, server, |entry| entry.synack_retransmits)?;
-        out.each(&tcp::LIMITED, all, |metric, entry, labels| {
-            for (limit, counter) in LIMITS {
-                let labels = labels.with(tcp::LIMITED.labels[0], limit);
-                let seconds = entry.counters[counter] as f64 / frequency;
-                metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&seconds, None)?;
-            }
-            Ok(())
-        })?;
-        self.encode_listeners(encoder)
-    }
-
-    fn encode_listeners(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        type Value = fn(&ListenerEntry) -> u64;
-        let gauges: [(&'static Family, Value); 2] = [
-            (&tcp::ACCEPT_QUEUE_LENGTH, |listener| listener.length),
-            (&tcp::ACCEPT_QUEUE_LIMIT, |listener| listener.limit),
-        ];
-        let open = || self.listeners.served().filter(|(_, listener)| self.gauges && listener.open);
-        for (family, value) in gauges {
-            let mut metric = family.describe(encoder)?;
-            for (values, listener) in open() {
-                let labels = listener_labels(family, values);
-                metric.encode_family(&labels)?.encode_gauge(&(value(listener) as f64))?;
-            }
+        if self.config.collectors.tcp {
+            self.encode_tcp(encoder, &entries)?;
         }
-        let mut metric = tcp::ACCEPT_QUEUE_DROPS.describe(encoder)?;
-        for (values, listener) in self.listeners.served() {
-            let labels = listener_labels(&tcp::ACCEPT_QUEUE_DROPS, values);
-            count(&mut metric, &labels, listener.drops)?;
+        if self.config.collectors.udp {
+            self.encode_udp(encoder, &entries)?;
+        }
+        if self.config.collectors.dns {
+            self.encode_dns(encoder, &entries)?;
         }
         Ok(())
     }

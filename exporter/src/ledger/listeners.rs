@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The accept queues of listeners, within their share of the budget of series.
+//! What listeners dropped and, for TCP, their accept queues, within their share of the budget of series.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,8 +10,21 @@ use foldhash::fast::RandomState;
 /// Namespace, workload, port.
 pub type ListenerLabels = [Arc<str>; 3];
 
-/// The part of the budget that is the listeners': one in so many.
-const SHARE: usize = 4;
+/// What a table of listeners is for.
+#[derive(Debug, Clone, Copy)]
+pub struct Kind {
+    /// The part of the budget that is theirs: one in so many.
+    share: usize,
+    /// Series of one that exists: drops, and its gauges if it has some.
+    open: usize,
+}
+
+impl Kind {
+    /// Accept queues: drops, length and limit.
+    pub const TCP: Kind = Kind { share: 4, open: 3 };
+    /// Receive buffers: drops.
+    pub const UDP: Kind = Kind { share: 8, open: 1 };
+}
 
 /// Listeners that have gone whose drops are kept, for each that can be served.
 const RETAINED_PER_SERVED: usize = 4;
@@ -19,12 +32,12 @@ const RETAINED_PER_SERVED: usize = 4;
 /// Listeners that may come to those kept before the next `finish` folds; what is new beyond them is folded on arrival.
 const SLACK: usize = 4096;
 
-/// The accept queue of the listeners of one workload on one port.
+/// The listeners of one workload on one port.
 #[derive(Debug, Clone)]
 pub struct ListenerEntry {
-    /// Connections that wait.
+    /// Connections that wait; 0 for UDP.
     pub length: u64,
-    /// Most that may.
+    /// Most that may; 0 for UDP.
     pub limit: u64,
     /// Dropped since the start.
     pub drops: u64,
@@ -40,17 +53,6 @@ pub struct ListenerEntry {
 impl ListenerEntry {
     fn new(now: Instant) -> Self {
         Self { length: 0, limit: 0, drops: 0, open: false, created: now, last_seen: now, exposed: true }
-    }
-
-    /// Series of the most expensive kind of listener: an open one.
-    const MOST_SERIES: usize = 3;
-
-    fn series(&self, gauges: bool) -> usize {
-        match (self.exposed, self.open && gauges) {
-            (false, _) => 0,
-            (true, false) => 1,
-            (true, true) => Self::MOST_SERIES,
-        }
     }
 
     fn begin(&mut self) {
@@ -74,18 +76,20 @@ pub struct Listeners {
     entries: HashMap<ListenerLabels, ListenerEntry, RandomState>,
     other_labels: ListenerLabels,
     other: ListenerEntry,
+    kind: Kind,
     /// Most that are served, `other` included.
     most_served: usize,
 }
 
 impl Listeners {
     /// None yet. `series_limit` is the budget of edges and listeners together.
-    pub fn new(series_limit: usize, now: Instant) -> Self {
+    pub fn new(kind: Kind, series_limit: usize, now: Instant) -> Self {
         Self {
             entries: HashMap::default(),
             other_labels: ["".into(), "other".into(), "".into()],
             other: ListenerEntry { exposed: false, ..ListenerEntry::new(now) },
-            most_served: (series_limit / SHARE / ListenerEntry::MOST_SERIES).max(1),
+            kind,
+            most_served: (series_limit / kind.share / kind.open).max(1),
         }
     }
 
@@ -129,7 +133,7 @@ impl Listeners {
     /// Series that they are served as, with or without gauges. Must agree with what `encode` writes; a test holds it to
     /// that.
     pub fn series(&self, gauges: bool) -> usize {
-        self.served().map(|(_, entry)| entry.series(gauges)).sum()
+        self.served().map(|(_, entry)| if entry.open && gauges { self.kind.open } else { 1 }).sum()
     }
 
     fn most_retained(&self) -> usize {

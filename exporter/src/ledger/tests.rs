@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use flowgauge_labels::{Identity, Kind};
-use flowgauge_probes::tcp::{Counters, Events};
+use flowgauge_probes::tcp::{Counter, Counters, Events};
 use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::registry::Registry;
 
@@ -10,6 +10,7 @@ use super::*;
 use crate::flags::DEFAULT_LABELS;
 
 mod listeners;
+mod parts;
 
 fn identity(workload: &str) -> Identity {
     let empty: Arc<str> = "".into();
@@ -34,7 +35,8 @@ fn edge(observer: Observer, server: &str) -> Edge {
 
 fn ledger(series_limit: usize) -> Ledger {
     let plan = LabelPlan::new(DEFAULT_LABELS, &[], &[]);
-    Ledger::new(LedgerConfig { plan, series_limit, idle_timeout: Duration::from_secs(60) })
+    let collectors = Collectors { tcp: true, udp: true, dns: true };
+    Ledger::new(LedgerConfig { plan, collectors, series_limit, idle_timeout: Duration::from_secs(60) })
 }
 
 /// One pass in which each named server's edge grows by as many bytes.
@@ -44,7 +46,7 @@ fn pass(ledger: &mut Ledger, now: Instant, grown: &[(&str, u64)]) {
         let place = ledger.place(&edge(Observer::Client, server));
         let mut counters = Counters::default();
         counters[Counter::SentBytes] = *bytes;
-        ledger.active(place).counters.add(&counters);
+        ledger.active(place).tcp().counters.add(&counters);
     }
     ledger.whole();
     ledger.finish();
@@ -112,7 +114,7 @@ fn an_entry_counts_its_series_as_they_are_served() {
             events.rtt[0] = 1;
             // Only clients connect; a server's entry must not be counted as having the histogram.
             events.connect[0] = u32::from(observer == Observer::Client);
-            entry.add_events(&events);
+            entry.tcp().add_events(&events);
         }
         ledger.listener(["".into(), "api".into(), "443".into()]).open = true;
         ledger.whole();
@@ -213,7 +215,12 @@ fn retained_totals_are_bounded_and_not_lost() {
     }
     assert!(ledger.by_labels.len() <= 160 / 16 * 4 + OTHER.len() + 1, "{} kept", ledger.by_labels.len());
     // Idle edges are kept but not served: fold them all by asking for room.
-    let hidden: u64 = ledger.entries.iter().map(|entry| entry.counters[Counter::SentBytes]).sum();
+    let hidden: u64 = ledger
+        .entries
+        .iter()
+        .flat_map(|entry| &entry.tcp)
+        .map(|part| part.counters[Counter::SentBytes])
+        .sum();
     assert_eq!(hidden, total);
 }
 
@@ -228,7 +235,7 @@ fn a_pass_that_failed_has_no_gauges() {
     for (second, whole) in [(0, true), (1, false), (2, true)] {
         ledger.begin(start + Duration::from_secs(second));
         let place = ledger.place(&edge(Observer::Client, "api"));
-        ledger.active(place).connections += 1;
+        ledger.active(place).tcp().connections += 1;
         ledger.listener(["".into(), "api".into(), "443".into()]).open = true;
         if whole {
             ledger.whole();
@@ -240,19 +247,6 @@ fn a_pass_that_failed_has_no_gauges() {
         assert_eq!(collected.values(SENT).len(), 1, "counters are served all the same");
         assert_eq!(collected.samples().count(), ledger.series());
     }
-}
-
-#[test]
-fn rtt_buckets_are_inclusive() {
-    let mut entry = Entry::new(Box::default(), Observer::Client, Instant::now());
-    for micros in [1, 64, 65, 128, 4_194_304, 4_194_305] {
-        entry.add_rtt(Duration::from_micros(micros));
-    }
-    assert_eq!(entry.rtt[0], 2, "1 and 64 µs are at most 64 µs");
-    assert_eq!(entry.rtt[1], 2);
-    assert_eq!(entry.rtt[entry::RTT_BUCKETS - 2], 1);
-    assert_eq!(entry.rtt[entry::RTT_BUCKETS - 1], 1, "beyond 4.2 s");
-    assert_eq!(entry.rtt_sum, 1 + 64 + 65 + 128 + 4_194_304 + 4_194_305);
 }
 
 #[test]
@@ -280,7 +274,7 @@ fn a_flood_of_edges_within_a_pass_is_bounded_and_exact() {
             assert!(ledger.is_current(place), "it is good until the pass ends");
             let mut counters = Counters::default();
             counters[Counter::SentBytes] = n;
-            ledger.active(place).counters.add(&counters);
+            ledger.active(place).tcp().counters.add(&counters);
         }
         let most = 200 / 16 * 4 + 4096 + OTHER.len();
         assert!(ledger.by_labels.len() <= most, "{} edges", ledger.by_labels.len());
