@@ -8,12 +8,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use caps::Capability;
-use flowgauge_labels::{
-    Config, Conntrack, Layout, Mode, ProcessHierarchy, Resolver, SourceStatus, cgroup_layout,
-};
-use flowgauge_probes::Facts;
-use flowgauge_probes::cgroups::{self, Cgroups};
-use flowgauge_probes::tcp::{self, Storage, Tcp, TcpOptions};
+use flowgauge_labels::{Config, Conntrack, Resolver, SourceStatus, cgroup_layout};
+use flowgauge_probes::tcp;
 use parking_lot::Mutex;
 use prometheus_client::encoding::DescriptorEncoder;
 
@@ -26,7 +22,9 @@ use crate::ledger::{Collectors, Ledger, LedgerConfig};
 use crate::naming::{Naming, PortNaming};
 use crate::new_groups::GroupsState;
 use crate::pass::{AskError, PassThread, ProbeState, Shared, Sources};
+use crate::plan;
 use crate::privileges;
+use crate::probes::ProbePlan;
 use crate::quiet::Quiet;
 use crate::source::{ComponentStatus, MetricSource, State};
 use crate::{dns_families, tcp_families, udp_families};
@@ -61,7 +59,8 @@ pub const FAMILY_GROUPS: &[Group] = &[
 ];
 
 /// What tells whether a collector would load here, by the name in its flag.
-pub const COLLECTOR_CHECKS: &[(&str, CollectorCheck)] = &[("tcp", check_tcp)];
+pub const COLLECTOR_CHECKS: &[(&str, CollectorCheck)] =
+    &[("tcp", plan::check_tcp), ("udp", plan::check_udp), ("dns", plan::check_dns)];
 
 /// Says what would be observed and how, or why nothing can be.
 pub type CollectorCheck = fn(&Flags) -> Result<String, String>;
@@ -104,19 +103,20 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
     let resolver =
         Resolver::new(config, layout.process_hierarchy(), cluster).context("--labels.names-file")?;
     let resolver = Arc::new(resolver);
-    let plan = LabelPlan::new(DEFAULT_LABELS, &flags.labels_add.0, &flags.labels_drop.0);
+    let labels = LabelPlan::new(DEFAULT_LABELS, &flags.labels_add.0, &flags.labels_drop.0);
     let collectors =
         Collectors { tcp: flags.collector_tcp(), udp: flags.collector_udp(), dns: flags.collector_dns() };
     let ledger = Ledger::new(LedgerConfig {
-        plan,
+        plan: labels,
         collectors,
         series_limit: flags.series_limit as usize,
         idle_timeout: flags.series_idle_timeout,
     });
     let shared = Arc::new(Shared { ledger: Mutex::new(ledger), state: Mutex::new(ProbeState::default()) });
     let sources = Sources { resolver: Arc::clone(&resolver), conntrack: conntrack.clone(), in_cluster };
-    let tcp = if flags.collector_tcp() {
-        Part::of(start_tcp(flags, tcp_options(flags, &layout, conntrack.is_some()), sources, &shared))
+    let plan = plan::probe_plan(flags, &layout, conntrack.is_some());
+    let probes = if plan.tcp.is_some() || plan.packets.is_some() {
+        Part::of(start_probes(flags, plan, sources, &shared))
     } else {
         Part::Disabled
     };
@@ -127,7 +127,8 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
         kubernetes,
         required,
         shared,
-        tcp,
+        collectors,
+        probes,
         failures: Quiet::default(),
     }))
 }
@@ -145,15 +146,14 @@ fn start_kubernetes(flags: &Flags) -> anyhow::Result<Part<Kubernetes>> {
     }
 }
 
-fn start_tcp(
+fn start_probes(
     flags: &Flags,
-    options: TcpOptions,
+    plan: ProbePlan,
     sources: Sources,
     shared: &Arc<Shared>,
 ) -> anyhow::Result<PassThread> {
-    let facts = Facts::read()?;
     let ports = PortNaming {
-        dynamic: dynamic_ports(&flags.paths.procfs),
+        dynamic: plan::dynamic_ports(&flags.paths.procfs),
         service_ports: flags.service_ports().to_vec(),
     };
     // The namespace whose addresses are the host's; our own, where that of the first process is not to be seen.
@@ -166,40 +166,11 @@ fn start_tcp(
         keep.extend(CLUSTER_CAPABILITIES);
     }
     let naming = Naming::new(Arc::clone(&sources.resolver), ports, netns, conntrack);
-    PassThread::start(facts, options, sources, naming, Arc::clone(shared), move || {
+    PassThread::start(plan, sources, naming, Arc::clone(shared), move || {
         if let Err(error) = privileges::confine(&keep) {
             tracing::warn!(%error, "the probes thread cannot give up privileges");
         }
     })
-}
-
-/// `net.ipv4.ip_local_port_range`, as far as it is above the well-known and registered ports that hosts use for services
-/// whatever the range says: nodes with `1024 65535` must name an edge as their peers do.
-fn dynamic_ports(procfs: &Path) -> std::ops::RangeInclusive<u16> {
-    const KERNEL_DEFAULT: (u16, u16) = (32768, 60999);
-    let text = std::fs::read_to_string(procfs.join("sys/net/ipv4/ip_local_port_range")).unwrap_or_default();
-    let mut ports = text.split_whitespace().map(str::parse);
-    let (first, last) = match (ports.next(), ports.next()) {
-        (Some(Ok(first)), Some(Ok(last))) => (first, last),
-        _ => KERNEL_DEFAULT,
-    };
-    KERNEL_DEFAULT.0.max(first)..=last
-}
-
-/// How the TCP probe is loaded on a host with these cgroups, by the exporter and by its check alike.
-fn tcp_options(flags: &Flags, layout: &Layout, services: bool) -> TcpOptions {
-    TcpOptions {
-        mute_cgroups: layout.silent_ids(),
-        process_hierarchy: match layout.process_hierarchy() {
-            ProcessHierarchy::Unified => tcp::ProcessHierarchy::Unified,
-            ProcessHierarchy::V1("memory") => tcp::ProcessHierarchy::V1Memory,
-            ProcessHierarchy::V1(_) => tcp::ProcessHierarchy::V1Pids,
-        },
-        // Beside v1, a v2 cgroup is at best systemd's mirror: a container's socket may carry its runtime's unit.
-        want_process: layout.mode != Mode::Unified
-            || flags.labels_add.0.iter().any(|label| label.ends_with("_process")),
-        services,
-    }
 }
 
 /// Says what the names file holds, without using it.
@@ -209,24 +180,6 @@ fn tcp_options(flags: &Flags, layout: &Layout, services: bool) -> TcpOptions {
 pub fn check_names_file(path: &Path) -> Result<String, String> {
     let entries = flowgauge_labels::check_names_file(path).map_err(|error| error.to_string())?;
     Ok(format!("{}: {entries} entries", path.display()))
-}
-
-/// Loads the collector, makes one pass and detaches it again.
-fn check_tcp(flags: &Flags) -> Result<String, String> {
-    let facts = Facts::read().map_err(|error| error.to_string())?;
-    let layout = cgroup_layout(&flags.paths.cgroup, &flags.paths.procfs);
-    let options = tcp_options(flags, &layout, flags.kubernetes.mode != KubernetesMode::Off);
-    let (mut storage, mut group_storage) = (Storage::default(), cgroups::Storage::default());
-    let mut probe = Tcp::<()>::load(&mut storage, &facts, &options).map_err(|error| error.to_string())?;
-    let report = probe.pass(&mut tcp::Discard).map_err(|error| error.to_string())?;
-    let groups = match Cgroups::load(&mut group_storage, options.process_hierarchy) {
-        Ok(_) => "new control groups are known as they are made".to_owned(),
-        Err(error) => format!("control groups that live for less than 10 s may have no name: {error}"),
-    };
-    Ok(format!(
-        "loads; a pass sees {} sockets, its longest run took {:?}; {groups}",
-        report.sockets, report.longest_run
-    ))
 }
 
 /// A collector or a source of names with a thread of its own.
@@ -250,7 +203,8 @@ struct Source {
     /// Without names from the cluster, nobody shall think that all is well.
     required: bool,
     shared: Arc<Shared>,
-    tcp: Part<PassThread>,
+    collectors: Collectors,
+    probes: Part<PassThread>,
     /// Of passes for scrapes.
     failures: Quiet,
 }
@@ -274,24 +228,44 @@ impl Source {
         sources
     }
 
-    fn tcp_up(&self) -> bool {
-        matches!(self.tcp, Part::Running(_)) && self.shared.state.lock().error.is_none()
+    /// How each collector fares: its name, and what it sees or why it sees nothing; None if it is switched off.
+    fn collector_states(&self, state: &ProbeState) -> [(&'static str, Option<Result<String, String>>); 3] {
+        let running = |failed: &Option<String>, error: Option<&String>, sees: String| match &self.probes {
+            Part::Failed(reason) => Err(reason.clone()),
+            _ => match failed.as_ref().or(error) {
+                Some(error) => Err(error.clone()),
+                None => Ok(sees),
+            },
+        };
+        let packets = |sees: &str| {
+            let error = state.packets.as_ref().and_then(|packets| packets.error.as_ref());
+            running(&state.packets_failed, error, sees.to_owned())
+        };
+        let sockets = state.last.sockets;
+        let tcp =
+            format!("TCP sockets of all network namespaces, read at each scrape; {sockets} at the last pass");
+        let Collectors { tcp: want_tcp, udp, dns } = self.collectors;
+        [
+            ("tcp", want_tcp.then(|| running(&state.tcp_failed, state.error.as_ref(), tcp))),
+            ("udp", udp.then(|| packets("datagrams of all sockets, as they pass"))),
+            ("dns", dns.then(|| packets("DNS messages of all sockets, as they pass"))),
+        ]
     }
 }
 
 impl MetricSource for Source {
     fn refresh(&self) -> Result<(), anyhow::Error> {
         // A pass that fails is told by collector_up; the rest is served.
-        let Part::Running(thread) = &self.tcp else { return Ok(()) };
+        let Part::Running(thread) = &self.probes else { return Ok(()) };
         match thread.pass() {
             Ok(()) => {
                 if self.failures.reset() {
-                    tracing::info!(collector = "tcp", "passes succeed again");
+                    tracing::info!("passes succeed again");
                 }
             }
             Err(AskError::Failed(error)) => {
                 if let Some(silenced) = self.failures.speak() {
-                    tracing::error!(collector = "tcp", error, silenced, "pass failed");
+                    tracing::error!(error, silenced, "pass failed");
                 }
             }
             Err(AskError::Dead) => end_without_probes(),
@@ -300,35 +274,27 @@ impl MetricSource for Source {
     }
 
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let up = [("tcp", self.tcp_up())];
-        let up = if matches!(self.tcp, Part::Disabled) { &[] } else { &up[..] };
         let sources = self.label_sources();
         let overrun = self.conntrack.as_ref().map_or(0, |conntrack| conntrack.lost());
         let state = self.shared.state.lock().clone();
+        let states = self.collector_states(&state);
+        let up: Vec<_> =
+            states.iter().filter_map(|(name, state)| Some((*name, state.as_ref()?.is_ok()))).collect();
         let ledger = self.shared.ledger.lock();
-        if !up.is_empty() {
-            ledger.encode(&mut encoder)?;
-        }
-        collectors::encode(&mut encoder, up, &state, &ledger, &sources, overrun)
+        ledger.encode(&mut encoder)?;
+        collectors::encode(&mut encoder, &up, &state, &ledger, &sources, overrun)
     }
 
     fn status(&self) -> Vec<ComponentStatus> {
         let state = self.shared.state.lock();
-        let (tcp, detail) = match &self.tcp {
-            Part::Disabled => (State::Disabled, "switched off by --no-collector.tcp".to_owned()),
-            Part::Failed(reason) => (State::Failed, reason.clone()),
-            Part::Running(_) => match &state.error {
-                Some(error) => (State::Failed, error.clone()),
-                None => (
-                    State::Up,
-                    format!(
-                        "TCP sockets of all network namespaces, read at each scrape; {} at the last pass",
-                        state.last.sockets
-                    ),
-                ),
-            },
-        };
-        let collector = ComponentStatus { kind: "collector", name: "tcp".to_owned(), state: tcp, detail };
+        let collectors = self.collector_states(&state).map(|(name, fares)| {
+            let (state, detail) = match fares {
+                None => (State::Disabled, format!("switched off by --no-collector.{name}")),
+                Some(Ok(detail)) => (State::Up, detail),
+                Some(Err(reason)) => (State::Failed, reason),
+            };
+            ComponentStatus { kind: "collector", name: name.to_owned(), state, detail }
+        });
         let sources = self.label_sources().into_iter().map(|source| ComponentStatus {
             kind: "label source",
             name: source.source.to_owned(),
@@ -336,20 +302,20 @@ impl MetricSource for Source {
             detail: source.detail,
         });
         let groups = state.groups.as_ref().map(GroupsState::status);
-        std::iter::once(collector).chain(sources).chain(groups).collect()
+        collectors.into_iter().chain(sources).chain(groups).collect()
     }
 
     fn ready(&self) -> bool {
         let named = !self.required || self.resolver.complete();
         named
-            && match self.tcp {
+            && match self.probes {
                 Part::Running(_) => self.shared.state.lock().passes > 0,
                 Part::Disabled | Part::Failed(_) => true,
             }
     }
 
     fn reload(&self) -> Result<(), anyhow::Error> {
-        match &self.tcp {
+        match &self.probes {
             Part::Running(thread) => match thread.reload() {
                 Err(AskError::Dead) => end_without_probes(),
                 result => Ok(result?),

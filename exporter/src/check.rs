@@ -100,8 +100,9 @@ pub fn run(flags: &Flags) -> Report {
     }
     items.extend(kubernetes::items(flags));
     items.extend(flags.listen_addresses.iter().map(listen));
-    if flags.collector_tcp() {
-        items.extend(app::COLLECTOR_CHECKS.iter().map(|(name, check)| collector(name, check(flags))));
+    let wanted = [flags.collector_tcp(), flags.collector_udp(), flags.collector_dns()];
+    for ((name, check), _) in app::COLLECTOR_CHECKS.iter().zip(wanted).filter(|(_, wanted)| *wanted) {
+        items.push(collector(name, check(flags)));
     }
     Report(items)
 }

@@ -4,12 +4,12 @@
 use std::fmt;
 
 use flowgauge_labels::SourceStatus;
-use flowgauge_probes::{MapUse, ProgramUse, cgroups, tcp};
+use flowgauge_probes::{MapUse, ProgramUse, cgroups, packets, tcp};
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 
 use crate::ledger::Ledger;
 use crate::new_groups;
-use crate::pass::ProbeState;
+use crate::pass::{PacketState, ProbeState};
 use crate::source::{Family, FamilyKind, Unit};
 
 const fn family(
@@ -270,10 +270,18 @@ impl<'a> ProbeHealth<'a> {
         Self { programs: std::slice::from_ref(program), maps: &[], lost, undecodable: *undecodable }
     }
 
+    fn of_packets(state: &'a PacketState) -> Self {
+        let packets::Health { lost, lost_udp_bytes: _, undecodable, programs, maps } = &state.health;
+        let lost = packets::LOST_REASONS.into_iter().zip(*lost).collect();
+        Self { programs, maps, lost, undecodable: *undecodable }
+    }
+
     /// Of all probes. Those that do not run have counted nothing.
     fn all(state: &'a ProbeState) -> Vec<Self> {
         let groups = state.groups.as_ref().and_then(|groups| groups.health.as_ref());
-        std::iter::once(Self::of_tcp(&state.health)).chain(groups.map(Self::of_cgroups)).collect()
+        let packets = state.packets.as_ref().map(Self::of_packets);
+        let tcp = std::iter::once(Self::of_tcp(&state.health));
+        tcp.chain(packets).chain(groups.map(Self::of_cgroups)).collect()
     }
 }
 

@@ -10,14 +10,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use flowgauge_labels::{Conntrack, Resolver};
-use flowgauge_probes::tcp::{Health, PassReport, Storage, Tcp, TcpOptions};
-use flowgauge_probes::{Facts, cgroups};
+use flowgauge_probes::cgroups;
+use flowgauge_probes::packets;
+use flowgauge_probes::tcp::{Health, PassReport};
 use parking_lot::Mutex;
 
 use crate::ledger::Ledger;
 use crate::naming::Naming;
 use crate::new_groups::{GroupsState, NewGroups};
-use crate::post::{Post, Tag};
+use crate::post::Post;
+use crate::probes::{ProbePlan, Probes, Storage};
 use crate::quiet::Quiet;
 
 /// How often the kernel's maps are looked after when nobody scrapes.
@@ -49,10 +51,16 @@ pub struct Shared {
     pub state: Mutex<ProbeState>,
 }
 
-/// How the probe fares, as of the last pass.
+/// How the probes fare, as of the last pass.
 #[derive(Debug, Clone, Default)]
 pub struct ProbeState {
-    /// Kernel-side health.
+    /// Why the TCP probe could not be loaded.
+    pub tcp_failed: Option<String>,
+    /// Why the packet probe could not be loaded.
+    pub packets_failed: Option<String>,
+    /// How the packet probe fares, while it runs.
+    pub packets: Option<PacketState>,
+    /// The TCP probe's kernel-side health.
     pub health: Health,
     /// The last pass that did not fail.
     pub last: PassReport,
@@ -62,10 +70,19 @@ pub struct ProbeState {
     pub failures: u64,
     /// Flow keys held.
     pub keys: usize,
-    /// The last error, while it lasts.
+    /// The TCP probe's last error, while it lasts.
     pub error: Option<String>,
     /// How the news of control groups fare; None before the first pass.
     pub groups: Option<GroupsState>,
+}
+
+/// How the packet probe fares.
+#[derive(Debug, Clone, Default)]
+pub struct PacketState {
+    /// Kernel-side health.
+    pub health: packets::Health,
+    /// The last error, while it lasts.
+    pub error: Option<String>,
 }
 
 /// Where names come from.
@@ -101,13 +118,13 @@ pub struct PassThread {
 }
 
 impl PassThread {
-    /// Starts the thread, loads and attaches the probe and takes the baseline.
+    /// Starts the thread, loads and attaches the probes and takes the baseline. A probe that cannot be loaded is told by
+    /// [`ProbeState`].
     ///
     /// # Errors
-    /// When the probe cannot be loaded: says why and how to mend it.
+    /// When the thread cannot be started, or died.
     pub fn start(
-        facts: Facts,
-        options: TcpOptions,
+        plan: ProbePlan,
         sources: Sources,
         naming: Naming,
         shared: Arc<Shared>,
@@ -119,34 +136,31 @@ impl PassThread {
             .name("probes".to_owned())
             .spawn(move || {
                 let (mut storage, mut group_storage) = (Storage::default(), cgroups::Storage::default());
-                let groups =
-                    NewGroups::start(&mut group_storage, options.process_hierarchy, &sources.resolver);
-                match Tcp::load(&mut storage, &facts, &options) {
-                    Ok(probe) => {
-                        confine();
-                        let mut worker = Worker {
-                            probe,
-                            groups,
-                            sources,
-                            services: 0,
-                            naming,
-                            shared,
-                            passed: Instant::now(),
-                            tended: Instant::now(),
-                            may_settle: Instant::now(),
-                            keys_reported: 0,
-                            failures: Quiet::default(),
-                        };
-                        let first = worker.pass();
-                        if started.send(first).is_ok() {
-                            worker.run(&receiver);
-                        }
-                    }
-                    Err(error) => drop(started.send(Err(error.into()))),
+                let groups = NewGroups::start(&mut group_storage, plan.hierarchy, &sources.resolver);
+                let probes = Probes::load(&mut storage, &plan, &mut shared.state.lock());
+                confine();
+                let mut worker = Worker {
+                    probes,
+                    groups,
+                    sources,
+                    services: 0,
+                    naming,
+                    shared,
+                    passed: Instant::now(),
+                    tended: Instant::now(),
+                    may_settle: Instant::now(),
+                    keys_reported: 0,
+                    failures: Quiet::default(),
+                };
+                // What is wrong with it is told as with any other pass.
+                let first = worker.pass();
+                worker.report(first);
+                if started.send(()).is_ok() {
+                    worker.run(&receiver);
                 }
             })
             .context("starting the probes thread")?;
-        answer.recv().map_err(|_| anyhow!("the probes thread died while it loaded the probe"))??;
+        answer.recv().map_err(|_| anyhow!("the probes thread died while it loaded the probes"))?;
         Ok(Self { requests: Some(requests), thread: Some(thread) })
     }
 
@@ -187,7 +201,7 @@ impl Drop for PassThread {
 }
 
 struct Worker<'o> {
-    probe: Tcp<'o, Tag>,
+    probes: Probes<'o>,
     groups: NewGroups<'o>,
     sources: Sources,
     /// The version of the Services' addresses that the probe knows.
@@ -251,20 +265,25 @@ impl Worker<'_> {
         let mut ledger = self.shared.ledger.lock();
         ledger.begin(Instant::now());
         let mut post = Post::new(&mut ledger, &mut self.naming);
-        let result = self.probe.pass(&mut post);
-        if let Some(frequency) = self.probe.timer_frequency() {
+        // What clients were told by DNS names the servers of their connections, and who listens is known after TCP's pass.
+        let names = self.probes.packets.as_mut().map_or(Ok(()), |probe| probe.hand_out_samples(&mut post));
+        let tcp = self.probes.tcp.as_mut().map(|probe| probe.pass(&mut post)).transpose();
+        let packets = self.probes.packets.as_mut().map_or(Ok(()), |probe| probe.pass(&mut post));
+        let packets = names.and(packets);
+        if let Some(frequency) = self.probes.tcp.as_ref().and_then(|probe| probe.timer_frequency()) {
             ledger.set_frequency(frequency);
         }
-        if result.is_ok() {
+        if tcp.is_ok() {
             ledger.whole();
             self.passed = Instant::now();
-            self.keys_reported = self.probe.keys();
+            self.keys_reported = self.probes.tcp_keys();
         }
         ledger.finish();
         drop(ledger);
         // Without it, connections to Services go without a backend; the next pass tries again.
-        let result = result.map_err(anyhow::Error::from).and_then(|report| learned.map(|()| report));
-        if result.is_ok() {
+        let tcp = tcp.map_err(anyhow::Error::from).and_then(|report| learned.map(|()| report));
+        let packets = packets.map_err(anyhow::Error::from);
+        if tcp.is_ok() && packets.is_ok() {
             self.sources.resolver.set_reported(departures);
             if settles {
                 self.sources.resolver.settle();
@@ -273,13 +292,19 @@ impl Worker<'_> {
         self.may_settle = Instant::now() + begun.elapsed() * SETTLING_COST;
         let mut state = self.shared.state.lock();
         state.passes += 1;
-        state.failures += u64::from(result.is_err());
+        state.failures += u64::from(tcp.is_err() || packets.is_err());
         state.groups = Some(self.groups.state());
-        state.health = self.probe.health();
-        state.keys = self.probe.keys();
-        state.error = result.as_ref().err().map(ToString::to_string);
-        state.last = result?;
-        Ok(())
+        if let Some(probe) = &self.probes.tcp {
+            state.health = probe.health();
+            state.keys = probe.keys();
+            state.error = tcp.as_ref().err().map(ToString::to_string);
+        }
+        state.packets = self.probes.packets.as_ref().map(|probe| PacketState {
+            health: probe.health(),
+            error: packets.as_ref().err().map(ToString::to_string),
+        });
+        state.last = tcp?.unwrap_or_default();
+        packets
     }
 
     /// Before anything is named.
@@ -296,7 +321,9 @@ impl Worker<'_> {
             if self.services == 0 {
                 conntrack.settle(LISTING);
             }
-            self.probe.add_services(all)?;
+            if let Some(probe) = &mut self.probes.tcp {
+                probe.add_services(all)?;
+            }
             self.services = version;
         }
         Ok(())
@@ -314,21 +341,21 @@ impl Worker<'_> {
         self.report(relieved.and(learned));
     }
 
-    /// A pass or less, if something fills up.
+    /// A pass or less, if something fills up; and what cannot wait: answers that name addresses, queries that time out.
     fn relieve(&mut self) -> anyhow::Result<()> {
-        let (waiting, capacity) = self.probe.waiting();
-        if pass_is_due(self.probe.keys(), self.keys_reported, self.passed.elapsed()) {
-            self.pass()
-        } else if waiting > capacity / 4 {
-            let mut ledger = self.shared.ledger.lock();
-            let mut post = Post::new(&mut ledger, &mut self.naming);
-            let drained = self.probe.drain_closed(&mut post);
-            // What was drained may have brought new edges.
-            ledger.finish();
-            drained.map(drop).map_err(Into::into)
-        } else {
-            Ok(())
+        if pass_is_due(self.probes.tcp_keys(), self.keys_reported, self.passed.elapsed()) {
+            return self.pass();
         }
+        let mut ledger = self.shared.ledger.lock();
+        let mut post = Post::new(&mut ledger, &mut self.naming);
+        let tcp = match &mut self.probes.tcp {
+            Some(probe) if probe.is_filling() => probe.drain_closed(&mut post).map(drop),
+            _ => Ok(()),
+        };
+        let packets = self.probes.packets.as_mut().map_or(Ok(()), |probe| probe.tend(&mut post));
+        // What was drained may have brought new edges.
+        ledger.finish();
+        tcp.and(packets).map_err(Into::into)
     }
 
     fn report(&mut self, result: anyhow::Result<()>) {

@@ -43,10 +43,6 @@ impl<T: Default> Tags<T> {
     pub(super) fn forget(&mut self, now: Instant) {
         self.0.retain(|_, (_, seen)| now.duration_since(*seen) < IDLE);
     }
-
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
 }
 
 /// The kernel's sums as counts.

@@ -196,11 +196,6 @@ impl<'o, T: Default> Packets<'o, T> {
         self.skeleton.maps.bss_data.as_deref()
     }
 
-    /// Flow keys held.
-    pub fn keys(&self) -> usize {
-        self.tags.len() + self.flows.usage().0 as usize
-    }
-
     /// One pass: what every flow grew since the last one goes to the sink.
     ///
     /// # Errors
@@ -218,6 +213,15 @@ impl<'o, T: Default> Packets<'o, T> {
         Ok(())
     }
 
+    /// Hands out the DNS messages that wait, and nothing else.
+    ///
+    /// # Errors
+    /// When the ring cannot be read; the next time hands out what it holds.
+    pub fn hand_out_samples(&mut self, sink: &mut impl Sink<T>) -> Result<(), Error> {
+        self.learn_processes()?;
+        self.drain_samples(sink)
+    }
+
     /// What cannot wait for the next pass: samples and timeouts; and all the rest if something fills up.
     ///
     /// # Errors
@@ -228,8 +232,7 @@ impl<'o, T: Default> Packets<'o, T> {
         if assigned > slots / 4 || pending > capacity / 4 || self.flows.usage().0 > slots / 4 * 3 {
             return self.pass(sink);
         }
-        self.learn_processes()?;
-        self.drain_samples(sink)?;
+        self.hand_out_samples(sink)?;
         self.time_out(sink, Instant::now())
     }
 }

@@ -284,6 +284,12 @@ impl<'o, T: Default> Tcp<'o, T> {
         (waiting, u64::from(self.skeleton.maps.flows_a.max_entries()))
     }
 
+    /// Whether so much waits in the kernel that it should be drained before the next pass.
+    pub fn is_filling(&self) -> bool {
+        let (waiting, capacity) = self.waiting();
+        waiting > capacity / 4
+    }
+
     /// Keys that have live sockets or something not yet reported.
     pub fn keys(&self) -> usize {
         self.totals.len()

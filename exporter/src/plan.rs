@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the flags and the host make of the probes, for the exporter and for its check alike.
+
+use std::path::Path;
+
+use flowgauge_labels::{Layout, Mode, ProcessHierarchy, cgroup_layout};
+use flowgauge_probes::Facts;
+use flowgauge_probes::cgroups::{self, Cgroups};
+use flowgauge_probes::packets::{self, DnsOptions, PacketOptions, Packets};
+use flowgauge_probes::tcp::{self, Tcp, TcpOptions};
+
+use crate::flags::{Flags, KubernetesMode};
+use crate::probes::ProbePlan;
+
+/// What is to be loaded on a host with these control groups. `services`: Services may be dialled.
+pub fn probe_plan(flags: &Flags, layout: &Layout, services: bool) -> ProbePlan {
+    let (udp, dns) = (flags.collector_udp(), flags.collector_dns());
+    ProbePlan {
+        tcp: flags.collector_tcp().then(|| tcp_options(flags, layout, services)),
+        packets: (udp || dns).then(|| packet_options(flags, layout, udp, dns)),
+        hierarchy: hierarchy(layout),
+    }
+}
+
+/// `net.ipv4.ip_local_port_range`, as far as it is above the well-known and registered ports that hosts use for services
+/// whatever the range says: nodes with `1024 65535` must name an edge as their peers do.
+pub fn dynamic_ports(procfs: &Path) -> std::ops::RangeInclusive<u16> {
+    const KERNEL_DEFAULT: (u16, u16) = (32768, 60999);
+    let text = std::fs::read_to_string(procfs.join("sys/net/ipv4/ip_local_port_range")).unwrap_or_default();
+    let mut ports = text.split_whitespace().map(str::parse);
+    let (first, last) = match (ports.next(), ports.next()) {
+        (Some(Ok(first)), Some(Ok(last))) => (first, last),
+        _ => KERNEL_DEFAULT,
+    };
+    KERNEL_DEFAULT.0.max(first)..=last
+}
+
+/// How the TCP probe is loaded on a host with these cgroups, by the exporter and by its check alike.
+fn tcp_options(flags: &Flags, layout: &Layout, services: bool) -> TcpOptions {
+    TcpOptions {
+        mute_cgroups: layout.silent_ids(),
+        process_hierarchy: hierarchy(layout),
+        want_process: wants_processes(flags, layout),
+        services,
+    }
+}
+
+/// How the packet probe is loaded.
+fn packet_options(flags: &Flags, layout: &Layout, udp: bool, dns: bool) -> PacketOptions {
+    PacketOptions {
+        udp,
+        dns: dns.then(|| DnsOptions {
+            ports: flags.dns.ports().to_vec(),
+            timeout: flags.dns.timeout,
+            domains: flags.dns.names > 0,
+        }),
+        cgroup_root: layout.unified.clone(),
+        mute_cgroups: layout.silent_ids(),
+        process_hierarchy: hierarchy(layout),
+        want_process: wants_processes(flags, layout),
+    }
+}
+
+fn hierarchy(layout: &Layout) -> tcp::ProcessHierarchy {
+    match layout.process_hierarchy() {
+        ProcessHierarchy::Unified => tcp::ProcessHierarchy::Unified,
+        ProcessHierarchy::V1("memory") => tcp::ProcessHierarchy::V1Memory,
+        ProcessHierarchy::V1(_) => tcp::ProcessHierarchy::V1Pids,
+    }
+}
+
+/// Beside v1, a v2 cgroup is at best systemd's mirror: a container's socket may carry its runtime's unit.
+fn wants_processes(flags: &Flags, layout: &Layout) -> bool {
+    layout.mode != Mode::Unified || flags.labels_add.0.iter().any(|label| label.ends_with("_process"))
+}
+
+/// Loads the collector, makes one pass and detaches it again.
+pub fn check_tcp(flags: &Flags) -> Result<String, String> {
+    let facts = Facts::read().map_err(|error| error.to_string())?;
+    let layout = cgroup_layout(&flags.paths.cgroup, &flags.paths.procfs);
+    let options = tcp_options(flags, &layout, flags.kubernetes.mode != KubernetesMode::Off);
+    let (mut storage, mut group_storage) = (tcp::Storage::default(), cgroups::Storage::default());
+    let mut probe = Tcp::<()>::load(&mut storage, &facts, &options).map_err(|error| error.to_string())?;
+    let report = probe.pass(&mut tcp::Discard).map_err(|error| error.to_string())?;
+    let groups = match Cgroups::load(&mut group_storage, options.process_hierarchy) {
+        Ok(_) => "new control groups are known as they are made".to_owned(),
+        Err(error) => format!("control groups that live for less than 10 s may have no name: {error}"),
+    };
+    Ok(format!(
+        "loads; a pass sees {} sockets, its longest run took {:?}; {groups}",
+        report.sockets, report.longest_run
+    ))
+}
+
+/// As [`check_tcp`], of UDP.
+pub fn check_udp(flags: &Flags) -> Result<String, String> {
+    check_packets(flags, true)
+        .map(|()| "loads; the programs are attached to the root control group".to_owned())
+}
+
+/// As [`check_tcp`], of DNS.
+pub fn check_dns(flags: &Flags) -> Result<String, String> {
+    check_packets(flags, false)?;
+    let ports: Vec<String> = flags.dns.ports().iter().map(u16::to_string).collect();
+    let timeout = flags.dns.timeout;
+    Ok(format!("loads; looks at port {}, an answer may take {timeout:?}", ports.join(", ")))
+}
+
+fn check_packets(flags: &Flags, udp: bool) -> Result<(), String> {
+    let layout = cgroup_layout(&flags.paths.cgroup, &flags.paths.procfs);
+    let options = packet_options(flags, &layout, udp, !udp);
+    let mut storage = packets::Storage::default();
+    let mut probe = Packets::<()>::load(&mut storage, options).map_err(|error| error.to_string())?;
+    probe.pass(&mut packets::Discard).map_err(|error| error.to_string())
+}
