@@ -83,7 +83,12 @@ pub fn one_line(text: &str) -> String {
 pub fn run(flags: &Flags) -> Report {
     let mut items = vec![host::kernel(&flags.paths), host::btf(&flags.paths)];
     match privileges::effective() {
-        Ok(effective) => items.extend([host::bpf(&effective), host::reading(&effective)]),
+        Ok(effective) => {
+            items.extend([host::bpf(&effective), host::reading(&effective)]);
+            if flags.collector_udp() || flags.collector_dns() {
+                items.push(host::attaching(&effective));
+            }
+        }
         Err(error) => items.push(Item::fail("capabilities", error.to_string(), "run on Linux 6.1 or newer")),
     }
     items.extend([

@@ -10,6 +10,9 @@ use caps::{CapSet, Capability, CapsHashSet};
 /// To load, attach and run BPF programs that read kernel memory, and to read their maps.
 pub const BPF: &[Capability] = &[Capability::CAP_BPF, Capability::CAP_PERFMON];
 
+/// What attaching programs to control groups takes.
+pub const ATTACHING: &[Capability] = &[Capability::CAP_NET_ADMIN];
+
 /// To read container descriptions and names files that belong to others.
 pub const READING: &[Capability] = &[Capability::CAP_DAC_READ_SEARCH];
 
@@ -141,11 +144,13 @@ mod tests {
         let repository = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let unit = std::fs::read_to_string(repository.join("contrib/flowgauge.service")).unwrap();
         let manual = std::fs::read_to_string(repository.join("docs/operations.md")).unwrap();
-        let needed: std::collections::BTreeSet<_> =
-            super::BPF.iter().chain(super::READING).map(ToString::to_string).collect();
+        let names = |all: &[&[Capability]]| -> std::collections::BTreeSet<_> {
+            all.iter().copied().flatten().map(ToString::to_string).collect()
+        };
+        let needed = names(&[super::BPF, super::READING, super::ATTACHING]);
         let kept: std::collections::BTreeSet<_> =
             crate::app::PROBES_CAPABILITIES.iter().map(ToString::to_string).collect();
-        assert_eq!(kept, needed);
+        assert_eq!(kept, names(&[super::BPF, super::READING]), "what attaching takes is given up");
         for setting in ["AmbientCapabilities=", "CapabilityBoundingSet="] {
             let line = unit.lines().find_map(|line| line.strip_prefix(setting)).unwrap();
             assert_eq!(line.split(' ').map(str::to_owned).collect::<std::collections::BTreeSet<_>>(), needed);

@@ -16,7 +16,7 @@ pub enum Error {
     },
     /// Loading or attaching was refused for want of privilege.
     #[error(
-        "{step}: not permitted; run as root or give the process CAP_BPF and CAP_PERFMON (and CAP_SYS_RESOURCE before kernel 5.11)"
+        "{step}: not permitted; run as root or give the process CAP_BPF and CAP_PERFMON, for UDP and DNS CAP_NET_ADMIN as well"
     )]
     NotPermitted {
         /// What was being done.

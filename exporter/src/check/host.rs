@@ -64,6 +64,19 @@ pub fn bpf(effective: &CapsHashSet) -> Item {
     )
 }
 
+/// Whether programs may be attached to control groups, as UDP and DNS need it.
+pub fn attaching(effective: &CapsHashSet) -> Item {
+    let missing = lacking(effective, privileges::ATTACHING);
+    if missing.is_empty() {
+        return Item::ok("attaching privileges", "CAP_NET_ADMIN");
+    }
+    Item::fail(
+        "attaching privileges",
+        format!("missing {}: neither UDP nor DNS can be observed", missing.join(", ")),
+        "run as root, or give the service AmbientCapabilities=CAP_NET_ADMIN (see contrib/flowgauge.service), or do with --no-collector.udp --no-collector.dns",
+    )
+}
+
 /// Whether what names containers can be read.
 pub fn reading(effective: &CapsHashSet) -> Item {
     let missing = lacking(effective, privileges::READING);

@@ -56,12 +56,14 @@ fn btf_is_there_or_not() {
 
 #[test]
 fn privileges_by_capability() {
-    use Capability::{CAP_BPF, CAP_DAC_READ_SEARCH, CAP_PERFMON, CAP_SYS_ADMIN};
+    use Capability::{CAP_BPF, CAP_DAC_READ_SEARCH, CAP_NET_ADMIN, CAP_PERFMON, CAP_SYS_ADMIN};
     let set = |capabilities: &[Capability]| capabilities.iter().copied().collect::<CapsHashSet>();
     assert(&bpf(&set(&[CAP_BPF, CAP_PERFMON])), Verdict::Ok, "");
     assert(&bpf(&set(&[CAP_SYS_ADMIN])), Verdict::Ok, "");
     assert(&bpf(&set(&[CAP_BPF])), Verdict::Fail, "missing CAP_PERFMON");
     assert(&bpf(&set(&[])), Verdict::Fail, "missing CAP_BPF, CAP_PERFMON");
+    assert(&attaching(&set(&[CAP_NET_ADMIN])), Verdict::Ok, "CAP_NET_ADMIN");
+    assert(&attaching(&set(&[CAP_BPF])), Verdict::Fail, "missing CAP_NET_ADMIN");
     assert(&reading(&set(&[CAP_DAC_READ_SEARCH])), Verdict::Ok, "");
     assert(&reading(&set(&[])), Verdict::Warn, "missing CAP_DAC_READ_SEARCH");
 }
