@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 
+use crate::dns::Domains;
 use crate::edge::{Edge, LabelPlan, LabelValues, Observer};
 pub use entry::Entry;
 use listeners::{Kind, Listeners};
@@ -56,6 +57,8 @@ pub struct LedgerConfig {
     pub plan: LabelPlan,
     /// What is served.
     pub collectors: Collectors,
+    /// Domains whose DNS answers are counted by name; 0 for none. Their series are not of the budget.
+    pub dns_names: usize,
     /// Most series of edges and listeners.
     pub series_limit: usize,
     /// How long an edge stays exposed after it was last active.
@@ -70,6 +73,7 @@ pub struct Ledger {
     free: Vec<u32>,
     listeners: Listeners,
     udp_sockets: Listeners,
+    domains: Domains,
     now: Instant,
     folded: u64,
     /// Whether edges were folded on arrival since the last `finish`.
@@ -97,6 +101,7 @@ impl Ledger {
             free: Vec::new(),
             listeners: Listeners::new(Kind::TCP, config.series_limit, now),
             udp_sockets: Listeners::new(Kind::UDP, config.series_limit, now),
+            domains: Domains::new(config.dns_names),
             now,
             folded: 0,
             overflowed: false,
@@ -186,6 +191,11 @@ impl Ledger {
     /// The numbers of a UDP socket, by namespace, workload and port: those that serve, and others that dropped something.
     pub fn udp_socket(&mut self, labels: ListenerLabels) -> &mut ListenerEntry {
         self.udp_sockets.entry(labels, self.now)
+    }
+
+    /// DNS answers by domain.
+    pub fn domains(&mut self) -> &mut Domains {
+        &mut self.domains
     }
 
     /// Takes what became of NXDOMAIN answers: for each place, how many were made up by a search list since the last time, and
