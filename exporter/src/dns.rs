@@ -12,3 +12,5 @@ mod search;
 
 pub use domains::Domains;
 pub use messages::Messages;
+#[cfg(test)]
+pub use name::Name;

@@ -20,6 +20,7 @@ use foldhash::fast::RandomState;
 
 use crate::dns::Domains;
 use crate::edge::{Edge, LabelPlan, LabelValues, Observer};
+use dns::DnsPart;
 pub use entry::Entry;
 use listeners::{Kind, Listeners};
 pub use listeners::{ListenerEntry, ListenerLabels};
@@ -141,9 +142,7 @@ impl Ledger {
 
     /// Ends a pass: idle edges and listeners leave the exposition, and those beyond the budget are folded.
     pub fn finish(&mut self) {
-        for part in self.entries.iter_mut().filter_map(|entry| entry.dns.as_mut()) {
-            part.settle();
-        }
+        self.dns_parts().for_each(DnsPart::settle);
         self.retire_idle();
         self.listeners.finish(self.now, self.config.idle_timeout);
         self.udp_sockets.finish(self.now, self.config.idle_timeout);
@@ -198,12 +197,11 @@ impl Ledger {
         &mut self.domains
     }
 
-    /// Takes what became of NXDOMAIN answers: for each place, how many were made up by a search list since the last time, and
-    /// how many are undecided. Those not named here have none that are. What had to be named anew meanwhile is told of in vain.
+    /// Takes what became of NXDOMAIN answers, once in each pass over DNS messages, after all that they grew by: for each place,
+    /// how many were made up by a search list since the last time, and how many are undecided. Those not named here have none that
+    /// are. Of a place that was given up meanwhile it is told in vain: its answers count as errors.
     pub fn decide_nxdomain(&mut self, decided: impl Iterator<Item = (Place, u64, u64)>) {
-        for part in self.entries.iter_mut().filter_map(|entry| entry.dns.as_mut()) {
-            part.release();
-        }
+        self.dns_parts().for_each(DnsPart::release);
         for (place, made_up, undecided) in decided {
             if self.is_current(place)
                 && let Some(part) = &mut self.entries[place.index as usize].dns
@@ -211,6 +209,14 @@ impl Ledger {
                 part.decide(made_up, undecided);
             }
         }
+        for part in self.dns_parts() {
+            part.settle();
+            part.lapse();
+        }
+    }
+
+    fn dns_parts(&mut self) -> impl Iterator<Item = &mut DnsPart> {
+        self.entries.iter_mut().filter_map(|entry| entry.dns.as_deref_mut())
     }
 
     /// Counts the bytes of a place whose client or server has no name.
