@@ -109,6 +109,7 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
     let ledger = Ledger::new(LedgerConfig {
         plan: labels,
         collectors,
+        dns_names: if collectors.dns { flags.dns.names } else { 0 },
         series_limit: flags.series_limit as usize,
         idle_timeout: flags.series_idle_timeout,
     });

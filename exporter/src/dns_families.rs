@@ -2,7 +2,7 @@
 //! What is served about DNS. Names and meanings are a contract: dashboards and alerts are built on them.
 
 use crate::families::{by, counter, histogram};
-use crate::source::Family;
+use crate::source::{Family, FamilyKind};
 
 /// Where messages are read.
 const MESSAGES: &str = "DNS messages on --dns.ports, UDP and TCP (cgroup_skb)";
@@ -76,6 +76,18 @@ pub static MALFORMED: Family = counter(
     MESSAGES,
 );
 
+/// Answers by domain.
+pub static DOMAIN_RESPONSES: Family = Family {
+    name: "dns_domain_responses",
+    kind: FamilyKind::Counter,
+    unit: None,
+    help: "First answers to DNS queries of clients on this node by registrable domain, for the --dns.names busiest, the rest as other, which also takes what a domain had that is no longer among them. Counted from samples: when lost_events says that some were lost, these are missing.",
+    labels: &["domain", "rcode"],
+    edge: false,
+    source: "header and question of the response, from samples",
+    buckets: "",
+};
+
 /// All of them, in the order in which they are served and documented.
 pub static FAMILIES: &[&Family] = &[
     &QUERIES,
@@ -87,4 +99,5 @@ pub static FAMILIES: &[&Family] = &[
     &RETRANSMITS,
     &TCP_QUERIES,
     &MALFORMED,
+    &DOMAIN_RESPONSES,
 ];

@@ -18,7 +18,9 @@ use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 
+use crate::dns::Domains;
 use crate::edge::{Edge, LabelPlan, LabelValues, Observer};
+use dns::DnsPart;
 pub use entry::Entry;
 use listeners::{Kind, Listeners};
 pub use listeners::{ListenerEntry, ListenerLabels};
@@ -56,6 +58,8 @@ pub struct LedgerConfig {
     pub plan: LabelPlan,
     /// What is served.
     pub collectors: Collectors,
+    /// Domains whose DNS answers are counted by name; 0 for none. Their series are not of the budget.
+    pub dns_names: usize,
     /// Most series of edges and listeners.
     pub series_limit: usize,
     /// How long an edge stays exposed after it was last active.
@@ -70,6 +74,7 @@ pub struct Ledger {
     free: Vec<u32>,
     listeners: Listeners,
     udp_sockets: Listeners,
+    domains: Domains,
     now: Instant,
     folded: u64,
     /// Whether edges were folded on arrival since the last `finish`.
@@ -97,6 +102,7 @@ impl Ledger {
             free: Vec::new(),
             listeners: Listeners::new(Kind::TCP, config.series_limit, now),
             udp_sockets: Listeners::new(Kind::UDP, config.series_limit, now),
+            domains: Domains::new(config.dns_names),
             now,
             folded: 0,
             overflowed: false,
@@ -136,9 +142,7 @@ impl Ledger {
 
     /// Ends a pass: idle edges and listeners leave the exposition, and those beyond the budget are folded.
     pub fn finish(&mut self) {
-        for part in self.entries.iter_mut().filter_map(|entry| entry.dns.as_mut()) {
-            part.settle();
-        }
+        self.dns_parts().for_each(DnsPart::settle);
         self.retire_idle();
         self.listeners.finish(self.now, self.config.idle_timeout);
         self.udp_sockets.finish(self.now, self.config.idle_timeout);
@@ -188,12 +192,16 @@ impl Ledger {
         self.udp_sockets.entry(labels, self.now)
     }
 
-    /// Takes what became of NXDOMAIN answers: for each place, how many were made up by a search list since the last time, and
-    /// how many are undecided. Those not named here have none that are. What had to be named anew meanwhile is told of in vain.
+    /// DNS answers by domain.
+    pub fn domains(&mut self) -> &mut Domains {
+        &mut self.domains
+    }
+
+    /// Takes what became of NXDOMAIN answers, once in each pass over DNS messages, after all that they grew by: for each place,
+    /// how many were made up by a search list since the last time, and how many are undecided. Those not named here have none that
+    /// are. Of a place that was given up meanwhile it is told in vain: its answers count as errors.
     pub fn decide_nxdomain(&mut self, decided: impl Iterator<Item = (Place, u64, u64)>) {
-        for part in self.entries.iter_mut().filter_map(|entry| entry.dns.as_mut()) {
-            part.release();
-        }
+        self.dns_parts().for_each(DnsPart::release);
         for (place, made_up, undecided) in decided {
             if self.is_current(place)
                 && let Some(part) = &mut self.entries[place.index as usize].dns
@@ -201,6 +209,14 @@ impl Ledger {
                 part.decide(made_up, undecided);
             }
         }
+        for part in self.dns_parts() {
+            part.settle();
+            part.lapse();
+        }
+    }
+
+    fn dns_parts(&mut self) -> impl Iterator<Item = &mut DnsPart> {
+        self.entries.iter_mut().filter_map(|entry| entry.dns.as_deref_mut())
     }
 
     /// Counts the bytes of a place whose client or server has no name.

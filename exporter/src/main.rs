@@ -6,6 +6,7 @@
 mod app;
 mod check;
 mod collectors;
+mod dns;
 mod dns_families;
 mod docs;
 mod edge;

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use flowgauge_probes::packets::{self, DnsCounts, DnsSample, UdpCounts};
+use flowgauge_probes::packets::{self, DnsCounts, DnsSample, NXDOMAIN, UdpCounts};
 use flowgauge_probes::tcp::{Backend, Counter, Counters, Events, Listener, Processes, Sink};
 use flowgauge_probes::{FlowKey, Role, Transport};
 
+use crate::dns::Messages;
 use crate::ledger::{Entry, Ledger, ListenerEntry, Place};
 use crate::naming::{Naming, Since, is_unattributed};
 
@@ -23,6 +24,7 @@ pub struct Tag {
 pub struct Post<'a> {
     ledger: &'a mut Ledger,
     naming: &'a mut Naming,
+    messages: Option<&'a mut Messages>,
     now: Since,
 }
 
@@ -30,7 +32,20 @@ impl<'a> Post<'a> {
     /// For one pass.
     pub fn new(ledger: &'a mut Ledger, naming: &'a mut Naming) -> Self {
         let now = naming.now();
-        Self { ledger, naming, now }
+        Self { ledger, naming, messages: None, now }
+    }
+
+    /// Learns from samples of DNS messages as well.
+    pub fn with_messages(self, messages: &'a mut Messages) -> Self {
+        Self { messages: Some(messages), ..self }
+    }
+
+    /// Ends the part of the pass that is about packets. `now` is a time of the monotonic clock, in nanoseconds, from before the samples
+    /// were taken.
+    pub fn conclude(&mut self, now: u64) {
+        if let Some(messages) = &mut self.messages {
+            messages.conclude(now, self.ledger);
+        }
     }
 
     fn place(&mut self, key: &FlowKey, tag: &mut Tag, processes: &Processes) -> Option<Place> {
@@ -152,7 +167,11 @@ impl packets::Sink<Tag> for Post<'_> {
         }
     }
 
-    fn sample(&mut self, _sample: &DnsSample<'_>, _processes: &Processes) {}
+    fn sample(&mut self, sample: &DnsSample<'_>, _: &Processes) {
+        if let Some(messages) = &mut self.messages {
+            messages.take(sample, self.ledger);
+        }
+    }
 
     fn udp(&mut self, key: &FlowKey, tag: &mut Tag, growth: &UdpCounts, processes: &Processes) {
         let bytes = growth.sent_bytes + growth.received_bytes;
@@ -165,6 +184,11 @@ impl packets::Sink<Tag> for Post<'_> {
         // The bytes of the messages are counted with their flow.
         if let Some(entry) = self.entry(key, tag, 0, processes) {
             entry.dns().add(growth);
+        }
+        if growth.responses[NXDOMAIN] > 0
+            && let (Some(messages), Some(place)) = (&mut self.messages, tag.place)
+        {
+            messages.counted(key, place);
         }
     }
 

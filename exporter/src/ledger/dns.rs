@@ -30,7 +30,7 @@ struct Nxdomain {
     search: u64,
     /// Found to be made up, and not yet among those counted: a sample may come before its count.
     credit: u64,
-    /// What was left of `credit` when it was settled last. An answer whose count did not come by the next time was lost.
+    /// What was left of `credit` when the pass before ended.
     old_credit: u64,
     /// Not decided yet.
     held: u64,
@@ -96,10 +96,15 @@ impl DnsPart {
         let made_up = waiting.min(nxdomain.old_credit + nxdomain.credit);
         nxdomain.search += made_up;
         nxdomain.real += (waiting - made_up).saturating_sub(nxdomain.held);
-        // What is left of the old credit lapses.
-        let of_new = made_up.saturating_sub(nxdomain.old_credit);
-        nxdomain.old_credit = nxdomain.credit - of_new;
-        nxdomain.credit = 0;
+        let of_old = made_up.min(nxdomain.old_credit);
+        nxdomain.old_credit -= of_old;
+        nxdomain.credit -= made_up - of_old;
+    }
+
+    /// Ends a pass over DNS messages: answers found to be made up in the one before, whose counts have not come until now,
+    /// were lost by the kernel.
+    pub fn lapse(&mut self) {
+        self.nxdomain.old_credit = std::mem::take(&mut self.nxdomain.credit);
     }
 
     /// Responses as they are served: by code, whether a search list made the name up, and how many.
@@ -144,6 +149,10 @@ mod tests {
             part.add(&growth);
             part.release();
             part.decide(*made_up, *undecided);
+            part.settle();
+            part.lapse();
+            // As the passes of other probes do.
+            part.settle();
             part.settle();
             let of = |search| {
                 let mut counts =

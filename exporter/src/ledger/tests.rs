@@ -36,7 +36,13 @@ fn edge(observer: Observer, server: &str) -> Edge {
 fn ledger(series_limit: usize) -> Ledger {
     let plan = LabelPlan::new(DEFAULT_LABELS, &[], &[]);
     let collectors = Collectors { tcp: true, udp: true, dns: true };
-    Ledger::new(LedgerConfig { plan, collectors, series_limit, idle_timeout: Duration::from_secs(60) })
+    Ledger::new(LedgerConfig {
+        plan,
+        collectors,
+        dns_names: 0,
+        series_limit,
+        idle_timeout: Duration::from_secs(60),
+    })
 }
 
 /// One pass in which each named server's edge grows by as many bytes.

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use flowgauge_probes::packets::{DNS_POWERS, QTYPES};
+use flowgauge_probes::packets::{DNS_POWERS, QTYPES, RCODES};
 use prometheus_client::encoding::DescriptorEncoder;
 
 use super::{Row, Writer, all, count};
@@ -44,6 +44,18 @@ impl Ledger {
         out.counter(&dns::TRUNCATED, all, |part| part.counts.truncated)?;
         out.counter(&dns::RETRANSMITS, all, |part| part.counts.retransmits)?;
         out.counter(&dns::TCP_QUERIES, all, |part| part.counts.tcp_queries)?;
-        out.counter(&dns::MALFORMED, all, |part| part.counts.malformed)
+        out.counter(&dns::MALFORMED, all, |part| part.counts.malformed)?;
+        if self.config.dns_names > 0 { self.encode_domains(encoder) } else { Ok(()) }
+    }
+
+    fn encode_domains(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut metric = dns::DOMAIN_RESPONSES.describe(encoder)?;
+        let [by_domain, by_code] = [dns::DOMAIN_RESPONSES.labels[0], dns::DOMAIN_RESPONSES.labels[1]];
+        for (domain, answers) in self.domains.served() {
+            for (rcode, count_of) in RCODES.iter().zip(answers).filter(|(_, answers)| **answers > 0) {
+                count(&mut metric, &[(by_domain, domain), (by_code, *rcode)], *count_of)?;
+            }
+        }
+        Ok(())
     }
 }

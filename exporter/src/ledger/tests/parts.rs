@@ -159,3 +159,18 @@ fn only_what_runs_is_served() {
     let (collected, _) = Collected::of(ledger);
     assert!(collected.0.contains("flowgauge_udp_") && !collected.0.contains("flowgauge_dns_"));
 }
+
+#[test]
+fn domains_are_served_on_request() {
+    let family = "flowgauge_dns_domain_responses_total";
+    for (names, samples) in [(0, 0), (1, 2)] {
+        let mut ledger = ledger(1000);
+        ledger.config.dns_names = names;
+        ledger.domains = Domains::new(names);
+        ledger.domains().count(None, 0);
+        ledger.domains().count(crate::dns::Name::from_text("www.example.com").as_ref(), 3);
+        let (collected, _) = Collected::of(ledger);
+        assert_eq!(collected.values(family).len(), samples, "{}", collected.0);
+        assert_eq!(collected.0.contains("{domain=\"example.com\",rcode=\"NXDOMAIN\"} 1"), names > 0);
+    }
+}
