@@ -90,6 +90,7 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
         sysfs: flags.paths.sysfs.clone(),
         rootfs: flags.paths.rootfs.clone(),
         names_file: flags.names_file().map(Path::to_owned),
+        external_patterns: flags.external_patterns().map(Path::to_owned),
     };
     let kubernetes = start_kubernetes(flags)?;
     let cluster = match &kubernetes {
@@ -100,8 +101,8 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
     let in_cluster = cluster.is_some();
     let wanted = in_cluster && flags.kubernetes.conntrack == ConntrackMode::Auto;
     let conntrack = wanted.then(|| Arc::new(Conntrack::open(&flags.paths.procfs, tcp::digest)));
-    let resolver =
-        Resolver::new(config, layout.process_hierarchy(), cluster).context("--labels.names-file")?;
+    let resolver = Resolver::new(config, layout.process_hierarchy(), cluster)
+        .context("--labels.names-file, --labels.external-patterns")?;
     let resolver = Arc::new(resolver);
     let labels = LabelPlan::new(DEFAULT_LABELS, &flags.labels_add.0, &flags.labels_drop.0);
     let collectors =
@@ -179,6 +180,15 @@ fn start_probes(
 /// Why it cannot be used.
 pub fn check_names_file(path: &Path) -> Result<String, String> {
     let entries = flowgauge_labels::check_names_file(path).map_err(|error| error.to_string())?;
+    Ok(format!("{}: {entries} entries", path.display()))
+}
+
+/// Says what the file of patterns holds, without using it.
+///
+/// # Errors
+/// Why it cannot be used.
+pub fn check_external_patterns(path: &Path) -> Result<String, String> {
+    let entries = flowgauge_labels::check_external_patterns(path).map_err(|error| error.to_string())?;
     Ok(format!("{}: {entries} entries", path.display()))
 }
 
