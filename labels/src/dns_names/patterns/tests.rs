@@ -78,6 +78,23 @@ fn faults_are_told_by_line_and_column() {
 }
 
 #[test]
+fn the_example_of_the_documentation() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/external-names.md");
+    let text = fs::read_to_string(path).unwrap();
+    let example = text.split("```").nth(1).unwrap().strip_prefix("yaml\n").unwrap();
+    let patterns = Patterns::parse(example.as_bytes()).unwrap();
+    let of = |name: &str| {
+        let Found { workload, namespace, zone, region, .. } = patterns.look_up(name).unwrap();
+        format!("{namespace}/{workload} {zone} {region}")
+    };
+    assert_eq!(of("mydb.abc123.eu-west-1.rds.amazonaws.com"), "/rds.amazonaws.com  eu-west-1");
+    assert_eq!(of("my.bucket.s3.eu-west-1.amazonaws.com"), "/s3.amazonaws.com  eu-west-1");
+    assert_eq!(of("acct.blob.core.windows.net"), "/blob-acct  ");
+    assert_eq!(of("orders.db.corp.example"), "databases/orders dc-1 ");
+    assert_eq!(of("web.shop.svc.cluster.local"), "shop/web  ");
+}
+
+#[test]
 fn the_file_is_read_again_when_it_changes() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("patterns.yml");

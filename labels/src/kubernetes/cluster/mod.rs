@@ -112,7 +112,7 @@ impl Cluster {
         &self,
         asked: &str,
         canonical: impl Iterator<Item = &'n str>,
-    ) -> Option<((Arc<str>, Arc<str>), &'n str)> {
+    ) -> Option<(services::Name, &'n str)> {
         self.state.read().alias(asked, canonical)
     }
 
