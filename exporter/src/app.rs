@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use prometheus_client::encoding::DescriptorEncoder;
 
 use crate::collectors;
+use crate::dns::{Messages, SearchList};
 use crate::docs::Group;
 use crate::edge::LabelPlan;
 use crate::flags::{ConntrackMode, DEFAULT_LABELS, Flags, KubernetesMode};
@@ -90,6 +91,7 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
         sysfs: flags.paths.sysfs.clone(),
         rootfs: flags.paths.rootfs.clone(),
         names_file: flags.names_file().map(Path::to_owned),
+        external_patterns: flags.external_patterns().map(Path::to_owned),
     };
     let kubernetes = start_kubernetes(flags)?;
     let cluster = match &kubernetes {
@@ -100,8 +102,8 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
     let in_cluster = cluster.is_some();
     let wanted = in_cluster && flags.kubernetes.conntrack == ConntrackMode::Auto;
     let conntrack = wanted.then(|| Arc::new(Conntrack::open(&flags.paths.procfs, tcp::digest)));
-    let resolver =
-        Resolver::new(config, layout.process_hierarchy(), cluster).context("--labels.names-file")?;
+    let resolver = Resolver::new(config, layout.process_hierarchy(), cluster)
+        .context("--labels.names-file, --labels.external-patterns")?;
     let resolver = Arc::new(resolver);
     let labels = LabelPlan::new(DEFAULT_LABELS, &flags.labels_add.0, &flags.labels_drop.0);
     let collectors =
@@ -166,8 +168,11 @@ fn start_probes(
     if sources.in_cluster {
         keep.extend(CLUSTER_CAPABILITIES);
     }
+    let resolver = Arc::clone(&sources.resolver);
+    let note_answer = Box::new(move |netns, message: &[u8]| resolver.note_answer(netns, message));
+    let messages = Messages::new(SearchList::of_host(&flags.paths.rootfs), note_answer);
     let naming = Naming::new(Arc::clone(&sources.resolver), ports, netns, conntrack);
-    PassThread::start(plan, sources, naming, Arc::clone(shared), move || {
+    PassThread::start(plan, sources, naming, messages, Arc::clone(shared), move || {
         if let Err(error) = privileges::confine(&keep) {
             tracing::warn!(%error, "the probes thread cannot give up privileges");
         }
@@ -180,6 +185,15 @@ fn start_probes(
 /// Why it cannot be used.
 pub fn check_names_file(path: &Path) -> Result<String, String> {
     let entries = flowgauge_labels::check_names_file(path).map_err(|error| error.to_string())?;
+    Ok(format!("{}: {entries} entries", path.display()))
+}
+
+/// Says what the file of patterns holds, without using it.
+///
+/// # Errors
+/// Why it cannot be used.
+pub fn check_external_patterns(path: &Path) -> Result<String, String> {
+    let entries = flowgauge_labels::check_external_patterns(path).map_err(|error| error.to_string())?;
     Ok(format!("{}: {entries} entries", path.display()))
 }
 

@@ -103,6 +103,14 @@ pub fn run(flags: &Flags) -> Report {
             Err(reason) => Item::fail("names file", reason, "mend the file; --labels.names-file names it"),
         });
     }
+    if let Some(path) = flags.external_patterns() {
+        items.push(match app::check_external_patterns(path) {
+            Ok(finding) => Item::ok("external patterns", finding),
+            Err(reason) => {
+                Item::fail("external patterns", reason, "mend the file; --labels.external-patterns names it")
+            }
+        });
+    }
     items.extend(kubernetes::items(flags));
     items.extend(flags.listen_addresses.iter().map(listen));
     let wanted = [flags.collector_tcp(), flags.collector_udp(), flags.collector_dns()];

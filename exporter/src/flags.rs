@@ -70,6 +70,15 @@ pub struct Flags {
     )]
     names_file: Option<PathBuf>,
 
+    /// YAML file that says what to call servers by the names they are asked for in the DNS; else the registrable domain.
+    #[arg(
+        long = "labels.external-patterns",
+        env = "FLOWGAUGE_LABELS_EXTERNAL_PATTERNS",
+        value_name = "FILE",
+        global = true
+    )]
+    external_patterns: Option<PathBuf>,
+
     /// Names from the Kubernetes API.
     #[command(flatten)]
     pub kubernetes: KubernetesFlags,
@@ -252,6 +261,11 @@ impl Flags {
     /// The operator's names file.
     pub fn names_file(&self) -> Option<&Path> {
         self.names_file.as_deref()
+    }
+
+    /// The operator's patterns of names in the DNS.
+    pub fn external_patterns(&self) -> Option<&Path> {
+        self.external_patterns.as_deref()
     }
 
     /// Ports inside the dynamic range that keep their number.

@@ -67,7 +67,7 @@ fn main() -> ExitCode {
             print(&report.to_string());
             if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
-        None => match names_file_mistake(&flags).or_else(|| kubeconfig_mistake(&flags)) {
+        None => match file_mistake(&flags).or_else(|| kubeconfig_mistake(&flags)) {
             Some(line) => mistake(&line),
             None => start(&flags, &hangup),
         },
@@ -84,11 +84,16 @@ fn failure(line: &str, code: ExitCode) -> ExitCode {
     code
 }
 
-/// What is wrong with the names file, as a mistake on the command line is told: nothing is started with half of the
-/// operator's names.
-fn names_file_mistake(flags: &Flags) -> Option<String> {
-    let reason = app::check_names_file(flags.names_file()?).err()?;
-    Some(format!("flowgauge: --labels.names-file: {}", check::one_line(&reason)))
+/// What is wrong with the files that the operator names addresses by, as a mistake on the command line is told: nothing is
+/// started with half of the operator's names.
+fn file_mistake(flags: &Flags) -> Option<String> {
+    let line = |flag, reason: String| format!("flowgauge: {flag}: {}", check::one_line(&reason));
+    let names = flags.names_file().and_then(|path| app::check_names_file(path).err());
+    let names = names.map(|reason| line("--labels.names-file", reason));
+    names.or_else(|| {
+        let reason = app::check_external_patterns(flags.external_patterns()?).err()?;
+        Some(line("--labels.external-patterns", reason))
+    })
 }
 
 /// What is wrong with the kubeconfig that a flag names. One that the environment names is a source of names that fails.

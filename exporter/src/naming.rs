@@ -191,7 +191,7 @@ impl Naming {
             Some(owner) => self.resolver.local_server(&owner, key.port),
             None => match (key.peer, self.resolver.within(key.netns)) {
                 (Peer::Local | Peer::Known { .. }, Some(pod)) => pod,
-                _ => self.resolver.remote(key.remote(), Some(key.port)),
+                _ => self.resolver.remote_for(Some(key.netns), key.remote(), Some(key.port)),
             },
         };
         match key.peer {

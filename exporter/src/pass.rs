@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use flowgauge_labels::{Conntrack, Resolver};
-use flowgauge_probes::cgroups;
 use flowgauge_probes::packets;
 use flowgauge_probes::tcp::{Health, PassReport};
+use flowgauge_probes::{cgroups, monotonic};
 use parking_lot::Mutex;
 
+use crate::dns::Messages;
 use crate::ledger::Ledger;
 use crate::naming::Naming;
 use crate::new_groups::{GroupsState, NewGroups};
@@ -127,6 +128,7 @@ impl PassThread {
         plan: ProbePlan,
         sources: Sources,
         naming: Naming,
+        messages: Messages,
         shared: Arc<Shared>,
         confine: impl FnOnce() + Send + 'static,
     ) -> anyhow::Result<Self> {
@@ -145,6 +147,7 @@ impl PassThread {
                     sources,
                     services: 0,
                     naming,
+                    messages,
                     shared,
                     passed: Instant::now(),
                     tended: Instant::now(),
@@ -207,6 +210,7 @@ struct Worker<'o> {
     /// The version of the Services' addresses that the probe knows.
     services: u64,
     naming: Naming,
+    messages: Messages,
     shared: Arc<Shared>,
     /// When the last pass ended that did not fail.
     passed: Instant,
@@ -264,12 +268,14 @@ impl Worker<'_> {
         let departures = self.sources.resolver.departures();
         let mut ledger = self.shared.ledger.lock();
         ledger.begin(Instant::now());
-        let mut post = Post::new(&mut ledger, &mut self.naming);
+        let mut post = Post::new(&mut ledger, &mut self.naming).with_messages(&mut self.messages);
+        let clock = monotonic();
         // What clients were told by DNS names the servers of their connections, and who listens is known after TCP's pass.
         let names = self.probes.packets.as_mut().map_or(Ok(()), |probe| probe.hand_out_samples(&mut post));
         let tcp = self.probes.tcp.as_mut().map(|probe| probe.pass(&mut post)).transpose();
         let packets = self.probes.packets.as_mut().map_or(Ok(()), |probe| probe.pass(&mut post));
         let packets = names.and(packets);
+        post.conclude(clock);
         if let Some(frequency) = self.probes.tcp.as_ref().and_then(|probe| probe.timer_frequency()) {
             ledger.set_frequency(frequency);
         }
@@ -347,12 +353,14 @@ impl Worker<'_> {
             return self.pass();
         }
         let mut ledger = self.shared.ledger.lock();
-        let mut post = Post::new(&mut ledger, &mut self.naming);
+        let mut post = Post::new(&mut ledger, &mut self.naming).with_messages(&mut self.messages);
+        let clock = monotonic();
         let tcp = match &mut self.probes.tcp {
             Some(probe) if probe.is_filling() => probe.drain_closed(&mut post).map(drop),
             _ => Ok(()),
         };
         let packets = self.probes.packets.as_mut().map_or(Ok(()), |probe| probe.tend(&mut post));
+        post.conclude(clock);
         // What was drained may have brought new edges.
         ledger.finish();
         tcp.and(packets).map_err(Into::into)

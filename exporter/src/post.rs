@@ -170,6 +170,8 @@ impl packets::Sink<Tag> for Post<'_> {
     fn sample(&mut self, sample: &DnsSample<'_>, _: &Processes) {
         if let Some(messages) = &mut self.messages {
             messages.take(sample, self.ledger);
+            // An answer may have named an address.
+            self.now = self.naming.now();
         }
     }
 

@@ -45,6 +45,7 @@ fn service(number: u32) -> Service {
         cluster_ips: vec![addr(0x0a60_0001, number)],
         external_ips: Vec::new(),
         ports: vec![ServicePort { port: 80, node_port: None }, ServicePort { port: 443, node_port: None }],
+        external_name: String::new(),
     }
 }
 

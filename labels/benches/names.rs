@@ -48,6 +48,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         sysfs: "/sys".into(),
         rootfs: dir.clone(),
         names_file: Some(names_file),
+        external_patterns: None,
     };
     let resolver = Resolver::new(config, ProcessHierarchy::Unified, None)?;
     let process = |number: u64| Some(Process { cgroup: 0, name: format!("p{number}").into() });

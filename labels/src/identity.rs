@@ -70,6 +70,7 @@ pub(crate) struct Words {
     pub unknown: Arc<str>,
     pub external: Arc<str>,
     pub ambiguous: Arc<str>,
+    pub other_external: Arc<str>,
 }
 
 impl Default for Words {
@@ -79,6 +80,7 @@ impl Default for Words {
             unknown: "unknown".into(),
             external: "external".into(),
             ambiguous: "ambiguous".into(),
+            other_external: "other-external".into(),
         }
     }
 }

@@ -25,8 +25,9 @@
 //!
 //! # Remote ends
 //! The operator's names file first (format: `docs/names-file.md`), then pods, Services and nodes of the [`Cluster`], then
-//! the addresses of this host itself (workload: the host name), else `external` for public addresses and `unknown` for all others, by the IANA registries of special
-//! purpose addresses.
+//! the addresses of this host itself (workload: the host name), then the names that were asked for in the DNS
+//! ([`Resolver::note_answer`], `docs/external-names.md`), else `external` for public addresses and `unknown` for all
+//! others, by the IANA registries of special purpose addresses.
 //!
 //! # Freshness
 //! [`Resolver::refresh`] looks for changes; [`Resolver::generation`] grows when an earlier answer may be another now, and
@@ -38,11 +39,13 @@ mod cgroup;
 mod changes;
 mod conntrack;
 mod container_names;
+mod dns_names;
 mod file;
 mod identity;
 pub mod kubernetes;
 mod local;
 mod names_file;
+mod operator_file;
 mod owner;
 mod pod_netns;
 mod process;
@@ -53,12 +56,14 @@ mod status;
 pub use cgroup::{Controller, Layout, Mode, cgroup_layout};
 pub use changes::Subject;
 pub use conntrack::Conntrack;
+pub use dns_names::{check_external_patterns, registrable_domain};
 pub use identity::{Identity, Kind, MAX_LABEL_BYTES};
 pub use kubernetes::cluster::{Cluster, PodScope};
 /// What the watches tell a [`Cluster`]: public for the benchmarks alone.
 #[doc(hidden)]
 pub use kubernetes::objects;
-pub use names_file::{Fault, MAX_BYTES as MAX_NAMES_FILE_BYTES, NamesFileError, check_names_file};
+pub use names_file::{MAX_BYTES as MAX_NAMES_FILE_BYTES, check_names_file};
+pub use operator_file::{Fault, FileError};
 pub use owner::{Owner, Process, ProcessHierarchy};
 pub use resolver::{Config, Error, Resolver, host_name};
 pub use status::SourceStatus;

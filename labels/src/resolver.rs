@@ -1,22 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The order in which the sources of names are asked.
 
+mod outside;
+
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use parking_lot::RwLock;
 
 use crate::addresses::HostAddresses;
 use crate::cgroup::cgroup_layout;
 use crate::changes::{Changes, Subject};
+use crate::dns_names::DnsNames;
 use crate::file::read_capped;
 use crate::identity::{Identity, Kind, Words, clean};
 use crate::kubernetes::cluster::Cluster;
 use crate::local::{LocalNames, LocalPods, Named};
-use crate::names_file::{NamesFile, NamesFileError};
-use crate::ranges::is_public;
+use crate::names_file::NamesFile;
+use crate::operator_file::FileError;
 use crate::status::SourceStatus;
 use crate::{Owner, ProcessHierarchy};
 
@@ -33,15 +37,17 @@ pub struct Config {
     pub rootfs: PathBuf,
     /// `--labels.names-file`
     pub names_file: Option<PathBuf>,
+    /// `--labels.external-patterns`
+    pub external_patterns: Option<PathBuf>,
 }
 
 /// Why a resolver cannot be made: the operator's input is wrong. Whatever the host lacks is no error but a source that
 /// is down.
 #[derive(thiserror::Error, Debug)]
 pub enum Error {
-    /// The names file cannot be read or is wrong.
+    /// One of the operator's files cannot be read or is wrong.
     #[error(transparent)]
-    NamesFile(#[from] NamesFileError),
+    File(#[from] FileError),
 }
 
 /// Names both ends of a flow. Every answer comes from memory; files are read by [`Self::refresh`], and a control group
@@ -52,6 +58,7 @@ pub struct Resolver {
     local: LocalNames,
     addresses: HostAddresses,
     cluster: Option<Arc<Cluster>>,
+    dns_names: DnsNames,
     /// The name of this host: the API's if there is a cluster.
     node: Arc<str>,
     words: Words,
@@ -66,7 +73,7 @@ impl Resolver {
     /// Reads every source once. `hierarchy` is the one that the ids in [`crate::Process::cgroup`] belong to.
     ///
     /// # Errors
-    /// The names file is given, and cannot be read or is wrong: the message names file, line, column and fault.
+    /// A file of the operator is given, and cannot be read or is wrong: the message names file, line, column and fault.
     pub fn new(
         config: Config,
         hierarchy: ProcessHierarchy,
@@ -87,6 +94,7 @@ impl Resolver {
             node,
             words: Words::default(),
             place: RwLock::default(),
+            dns_names: DnsNames::new(config.external_patterns, changes.clone())?,
             changes,
             moves: AtomicU64::new(1),
             cluster,
@@ -125,12 +133,16 @@ impl Resolver {
         named
     }
 
-    /// Who is at a remote address. `port` is the remote end's port if it is the server, None if it is the client: the
-    /// port of a client tells nothing.
-    ///
-    /// The names file is asked first, then the cluster, then the host's own addresses; the rest is `external` if public
-    /// and `unknown` if not.
+    /// As [`Self::remote_for`], where it is not known who asks.
     pub fn remote(&self, addr: IpAddr, port: Option<u16>) -> Identity {
+        self.remote_for(None, addr, port)
+    }
+
+    /// Who is at a remote address. `port` is the remote end's port if it is the server, None if it is the client: the
+    /// port of a client tells nothing. `client` is the network namespace of the end on this node if that is the client.
+    ///
+    /// The names file is asked first, then the cluster, then the host's own addresses; the rest lies outside.
+    pub fn remote_for(&self, client: Option<u32>, addr: IpAddr, port: Option<u16>) -> Identity {
         if let Some(identity) = self.names_file.as_ref().and_then(|names| names.look_up(addr, port)) {
             return identity;
         }
@@ -142,11 +154,7 @@ impl Resolver {
             let host = self.words.identity(Kind::Host, workload);
             return self.placed(Identity { node: self.node.clone(), ..host });
         }
-        if is_public(addr) {
-            self.words.identity(Kind::External, self.words.external.clone())
-        } else {
-            self.words.identity(Kind::Unknown, self.words.unknown.clone())
-        }
+        self.outside(client, addr, port)
     }
 
     /// The server behind a Service: who is at `backend`, where a connection to the address `service` really went. Its
@@ -223,19 +231,20 @@ impl Resolver {
         self.cluster.as_ref().is_none_or(|cluster| cluster.complete())
     }
 
-    /// Looks for changes: of the names file each time, of addresses and control groups every ten seconds at most. To be
+    /// Looks for changes: of the operator's files each time, of addresses and control groups every ten seconds at most. To be
     /// called at each pass and every second or so.
     pub fn refresh(&self) {
         let names = self.names_file.as_ref().is_some_and(NamesFile::refresh);
         let addresses = self.addresses.refresh();
         let local = self.local.refresh();
+        let patterns = self.dns_names.refresh(false, Instant::now());
         if addresses {
             self.moves.fetch_add(1, Ordering::AcqRel);
         }
         if names || addresses {
             self.find_place();
         }
-        if names || addresses || local {
+        if names || addresses || local || patterns {
             self.changes.mark_all();
         }
         if let Some(cluster) = &self.cluster {
@@ -264,17 +273,21 @@ impl Resolver {
             self.find_place();
             self.changes.mark_all();
         }
+        if self.dns_names.refresh(true, Instant::now()) {
+            self.changes.mark_all();
+        }
         self.addresses.expire();
         self.local.expire();
         self.refresh();
     }
 
-    /// How each source is doing; `names_file` is among them if there is one, those of Kubernetes if there is a cluster.
+    /// How each source is doing; `names_file` and `external_patterns` are among them if there are such, those of Kubernetes if there is a cluster.
     pub fn sources(&self) -> Vec<SourceStatus> {
         let names_file = self.names_file.as_ref().map(NamesFile::status);
         let cluster = self.cluster.iter().flat_map(|cluster| cluster.statuses());
         let own = [self.local.status(), self.addresses.status()];
-        names_file.into_iter().chain(own).chain(self.local.netns_status()).chain(cluster).collect()
+        let dns = self.dns_names.statuses();
+        names_file.into_iter().chain(own).chain(dns).chain(self.local.netns_status()).chain(cluster).collect()
     }
 
     /// With the zone and region of this node: what the names file says, else what the Node object does.

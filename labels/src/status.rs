@@ -4,7 +4,7 @@
 /// State of one source of names.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SourceStatus {
-    /// `names_file`, `cgroup`, `host_addresses`, `conntrack`, `kubernetes_…`.
+    /// `names_file`, `cgroup`, `host_addresses`, `dns_names`, `external_patterns`, `conntrack`, `kubernetes_…`.
     pub source: &'static str,
     /// False while the source cannot be read, or while what it says now is refused and the last good state is used.
     pub up: bool,
@@ -16,8 +16,9 @@ pub struct SourceStatus {
     pub reloads: u64,
     /// Failed re-reads since the start.
     pub reloads_failed: u64,
-    /// Questions that the source should have answered and could not. Counted for `cgroup` alone: owners whose control
-    /// group is not, or not any more, in the hierarchy and was never seen there.
+    /// Questions that the source should have answered and could not. For `cgroup`, owners whose control group is not, or
+    /// not any more, in the hierarchy and was never seen there; for `dns_names`, answers that could not be read. Not
+    /// counted for others.
     pub misses: u64,
 }
 

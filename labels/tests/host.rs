@@ -81,6 +81,7 @@ fn resolver() -> (Resolver, ProcessHierarchy) {
         sysfs: "/sys".into(),
         rootfs: "/".into(),
         names_file: None,
+        external_patterns: None,
     };
     (Resolver::new(config, hierarchy, None).expect("no names file, no error"), hierarchy)
 }

@@ -69,7 +69,7 @@ pub(crate) fn subsystem(name: &str) -> Option<u32> {
 }
 
 /// Nanoseconds of the monotonic clock, as programs read it (`bpf_ktime_get_ns`).
-pub(crate) fn monotonic() -> u64 {
+pub fn monotonic() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: a clock that always exists, and room for its answer.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };

@@ -14,7 +14,7 @@ mod programs;
 pub mod tcp;
 
 pub use error::Error;
-pub use kernel::{Facts, MINIMUM_KERNEL};
+pub use kernel::{Facts, MINIMUM_KERNEL, monotonic};
 pub use programs::{MapUse, ProgramUse};
 pub use tcp::{FlowKey, Peer, Role, Transport};
 

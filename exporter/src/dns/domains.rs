@@ -179,7 +179,7 @@ fn registrable(name: &Name) -> Option<String> {
             return Some(reverse.to_owned());
         }
     }
-    let domain = psl::domain_str(&text).unwrap_or(&text);
+    let domain = flowgauge_labels::registrable_domain(&text);
     // Not to be taken for the rest.
     (domain != OTHER).then(|| domain.to_owned())
 }

@@ -32,7 +32,7 @@ fn defaults() {
         (flags.dns.timeout, flags.dns.ports(), flags.dns.names),
         (Duration::from_secs(5), &[53][..], 0)
     );
-    assert_eq!(flags.names_file(), None);
+    assert_eq!((flags.names_file(), flags.external_patterns()), (None, None));
     assert!(flags.labels_add.0.is_empty() && flags.labels_drop.0.is_empty());
     assert_eq!(flags.service_ports(), [50051]);
     assert_eq!((flags.kubernetes.mode, flags.kubernetes.pods), (KubernetesMode::Auto, PodsWatched::Cluster));

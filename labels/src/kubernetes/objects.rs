@@ -61,6 +61,8 @@ pub struct Service {
     pub external_ips: Vec<IpAddr>,
     /// `spec.ports` of protocol TCP.
     pub ports: Vec<ServicePort>,
+    /// `spec.externalName` of those of type ExternalName, in lower case and without the final dot; empty for others.
+    pub external_name: String,
 }
 
 /// A TCP port of a service.

@@ -26,6 +26,7 @@ fn host(names: Option<&str>) -> (tempfile::TempDir, Config) {
         sysfs: path("sys"),
         rootfs: dir.path().to_owned(),
         names_file,
+        external_patterns: None,
     };
     (dir, config)
 }
@@ -94,7 +95,7 @@ fn sources_are_listed() {
     let (_dir, config) = host(None);
     let resolver = Resolver::new(config, ProcessHierarchy::Unified, None).unwrap();
     let sources: Vec<(&str, bool)> = resolver.sources().iter().map(|s| (s.source, s.up)).collect();
-    assert_eq!(sources, [("cgroup", true), ("host_addresses", true)]);
+    assert_eq!(sources, [("cgroup", true), ("host_addresses", true), ("dns_names", true)]);
 }
 
 #[test]
@@ -112,9 +113,11 @@ fn a_wrong_names_file_is_the_only_error() {
         sysfs: nowhere.clone(),
         rootfs: nowhere,
         names_file: None,
+        external_patterns: None,
     };
     let resolver = Resolver::new(config, ProcessHierarchy::V1("memory"), None).unwrap();
-    assert!(resolver.sources().iter().all(|source| !source.up));
+    let up: Vec<&str> = resolver.sources().iter().filter(|s| s.up).map(|s| s.source).collect();
+    assert_eq!(up, ["dns_names"], "needs nothing of the host");
     assert_eq!(remote(&resolver, "127.0.0.1", None).0, "unknown");
 }
 
@@ -177,3 +180,4 @@ fn this_hosts_own_ends_are_where_the_names_file_says() {
 }
 
 mod cluster;
+mod dns;

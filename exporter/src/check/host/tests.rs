@@ -5,7 +5,7 @@ use caps::{Capability, CapsHashSet};
 use tempfile::TempDir;
 
 use super::super::{Item, Verdict};
-use super::{bpf, btf, cgroup, kernel, lockdown, memory, procfs, reading};
+use super::{attaching, bpf, btf, cgroup, kernel, lockdown, memory, procfs, reading};
 use crate::flags::Paths;
 
 /// A host made of these files.

@@ -142,6 +142,7 @@ impl Kind for Service {
             cluster_ips.clear();
             external_ips.clear();
         }
+        let external_name = spec.external_name.filter(|_| alias).unwrap_or_default().to_ascii_lowercase();
         let ports = spec.ports.into_iter().flatten().filter(|p| is_tcp(p.protocol.as_deref()));
         let ports = ports
             .filter_map(|p| Some(ServicePort { port: port(p.port)?, node_port: port(p.node_port) }))
@@ -152,6 +153,7 @@ impl Kind for Service {
             cluster_ips,
             external_ips,
             ports,
+            external_name: external_name.trim_end_matches('.').to_owned(),
         }
     }
 }

@@ -160,6 +160,7 @@ pub(super) struct ServiceSpec {
     pub cluster_ips: Option<Vec<String>>,
     #[serde(rename = "externalIPs")]
     pub external_ips: Option<Vec<String>>,
+    pub external_name: Option<String>,
     pub ports: Option<Vec<ServicePort>>,
 }
 

@@ -82,6 +82,23 @@ impl State {
         Some((service.namespace.clone(), service.name.clone()))
     }
 
+    /// Namespace and name of the service that a name in the DNS is of, and the name that it is an alias of, which is one of
+    /// `canonical`.
+    pub fn alias<'n>(
+        &self,
+        asked: &str,
+        mut canonical: impl Iterator<Item = &'n str>,
+    ) -> Option<(Name, &'n str)> {
+        let mut labels = asked.splitn(4, '.');
+        let (name, namespace, kind) = (labels.next()?, labels.next()?, labels.next()?);
+        if kind != "svc" {
+            return None;
+        }
+        let service = self.services.known(&(namespace.into(), name.into()))?;
+        let target = canonical.find(|target| *target == &*service.external_name)?;
+        Some(((service.namespace.clone(), service.name.clone()), target))
+    }
+
     /// The pod with this uid, as the owner of a socket.
     pub fn local_pod(&self, uid: Uid, container: Option<ContainerHint<'_>>) -> Option<LocalPod> {
         let pod = self.pods.by_uid(uid)?;

@@ -106,6 +106,16 @@ impl Cluster {
         self.state.read().service_at(addr, port)
     }
 
+    /// Namespace and name of the Service of type ExternalName that was asked for as `asked`, and the name in the DNS, one
+    /// of `canonical`, that it stands for.
+    pub(crate) fn alias<'n>(
+        &self,
+        asked: &str,
+        canonical: impl Iterator<Item = &'n str>,
+    ) -> Option<(services::Name, &'n str)> {
+        self.state.read().alias(asked, canonical)
+    }
+
     /// Every watch has delivered a first list.
     pub fn complete(&self) -> bool {
         let watches = self.watches.lock();

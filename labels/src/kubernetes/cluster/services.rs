@@ -25,6 +25,8 @@ pub(crate) struct ServiceRecord {
     pub cluster_ips: Box<[IpAddr]>,
     pub external_ips: Box<[IpAddr]>,
     pub ports: Box<[objects::ServicePort]>,
+    /// The name in the DNS that it is an alias of; empty for all but those of type ExternalName.
+    pub external_name: Arc<str>,
 }
 
 impl ServiceRecord {
@@ -41,6 +43,7 @@ impl ServiceRecord {
             cluster_ips: addresses(&service.cluster_ips),
             external_ips: addresses(&service.external_ips),
             ports: service.ports.as_slice().into(),
+            external_name: texts.share(&service.external_name),
         }
     }
 
@@ -131,6 +134,10 @@ impl Services {
         if let Some(earlier) = &earlier {
             self.unlist(earlier, touched);
         }
+        if !record.external_name.is_empty() {
+            // Who is called by its name can be at any address.
+            touched.everything();
+        }
         for addr in record.addresses() {
             insert(self.by_addr.entry(addr).or_default(), &record);
             touched.address(addr);
@@ -158,6 +165,9 @@ impl Services {
     }
 
     fn unlist(&mut self, gone: &ServiceRecord, touched: &mut Touched) {
+        if !gone.external_name.is_empty() {
+            touched.everything();
+        }
         for addr in gone.addresses() {
             take_out(&mut self.by_addr, addr, gone);
             touched.address(addr);

@@ -123,6 +123,7 @@ pub(super) fn service(name: &str, cluster_ips: &[&str], ports: &[(u16, Option<u1
             .iter()
             .map(|(port, node_port)| ServicePort { port: *port, node_port: *node_port })
             .collect(),
+        external_name: String::new(),
     }
 }
 

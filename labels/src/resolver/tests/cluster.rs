@@ -42,6 +42,7 @@ fn service(addr: &str) -> Service {
         cluster_ips: vec![ip(addr)],
         external_ips: Vec::new(),
         ports: vec![ServicePort { port: 80, node_port: Some(30080) }],
+        external_name: String::new(),
     }
 }
 
@@ -194,6 +195,7 @@ fn sources_of_the_cluster_are_listed() {
     let expected = [
         "cgroup",
         "host_addresses",
+        "dns_names",
         "network_namespaces",
         "kubernetes_node_pods",
         "kubernetes_pods",

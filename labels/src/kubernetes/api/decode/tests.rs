@@ -183,6 +183,7 @@ fn a_service_with_all_there_is() {
             ServicePort { port: 80, node_port: Some(30080) },
             ServicePort { port: 443, node_port: None },
         ],
+        external_name: String::new(),
     };
     assert_eq!(read::<Service>(&object), wanted);
 }
@@ -192,9 +193,12 @@ fn services_without_an_address_of_their_own() {
     let of = |spec: Value| read::<Service>(&json!({ "metadata": { "name": "s" }, "spec": spec }));
     assert_eq!(of(json!({ "clusterIP": "None", "clusterIPs": ["None"] })).cluster_ips, ips(&[]));
     assert_eq!(of(json!({ "clusterIP": "10.2.0.1" })).cluster_ips, ips(&["10.2.0.1"]));
-    let alias = of(json!({ "type": "ExternalName", "externalName": "x.example", "clusterIP": "10.2.0.1",
+    let alias = of(json!({ "type": "ExternalName", "externalName": "X.example.", "clusterIP": "10.2.0.1",
         "externalIPs": ["192.0.2.1"] }));
     assert_eq!((alias.cluster_ips, alias.external_ips), (ips(&[]), ips(&[])));
+    assert_eq!(alias.external_name, "x.example");
+    let none = of(json!({ "type": "ClusterIP", "externalName": "x.example" }));
+    assert_eq!(none.external_name, "");
 }
 
 #[test]
