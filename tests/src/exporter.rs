@@ -190,7 +190,7 @@ impl Exporter {
                 let edge: Vec<_> = selector.iter().copied().filter(|(label, _)| *label != "reason").collect();
                 bail!(
                     "wanted {wanted}, but after {patience:?}:\n{}",
-                    metrics.describe("flowgauge_tcp", &edge)
+                    metrics.describe("flowgauge_", &edge)
                 );
             }
             thread::sleep(Duration::from_millis(100));

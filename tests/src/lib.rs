@@ -10,6 +10,7 @@ pub mod bench;
 pub mod cgroup;
 pub mod delay;
 pub mod disguise;
+pub mod dns;
 pub mod envoy;
 pub mod exporter;
 pub mod faults;
