@@ -27,6 +27,7 @@ mod sweep;
 pub mod sys;
 pub mod traffic;
 pub mod truth;
+pub mod udp;
 
 pub mod prelude {
     //! What nearly every test uses.

@@ -14,6 +14,8 @@ fn pair() -> Result<(World, Host, Host, Link)> {
     let world = World::new()?;
     let (client, server) = (world.host("client")?, world.host("server")?);
     let link = world.link(&client, &server)?;
+    client.settle6()?;
+    server.settle6()?;
     Ok((world, client, server, link))
 }
 
