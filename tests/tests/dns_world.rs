@@ -25,8 +25,10 @@ fn dnsmasq_logs_every_query_at_full_speed() -> Result<()> {
     let dnsmasq = Dnsmasq::start(&server, &["address=/here.example.com/11.1.1.1", "local=/example.com/"])?;
     let to = link.b.at4(53).to_string();
     let shape = ["--sockets", "4", "--outstanding", "16", "--count", "40000", "--types", "A,AAAA,TXT,HTTPS"];
-    let report =
-        ask(&client, &[&["--to", &to, "--name", "q{}.here.example.com", "--name", "q{}.example.com"], &shape[..]].concat())?;
+    let report = ask(
+        &client,
+        &[&["--to", &to, "--name", "q{}.here.example.com", "--name", "q{}.example.com"], &shape[..]].concat(),
+    )?;
     assert_eq!((report.sent, report.answered(), report.unanswered), (40_000, 40_000, 0), "{report:?}");
     let log = dnsmasq.log()?;
     assert_eq!(log.asked(), 40_000, "{log:?}");
@@ -64,7 +66,8 @@ fn the_scripted_server_does_as_the_name_says() -> Result<()> {
     assert_eq!(report.answered(), 16, "{report:?}");
     let report = ask(&client, &["--to", &to6, "--name", "x.example.com", "--copies", "2", "--bind", "5000"])?;
     assert_eq!((report.sent, report.answered(), report.unmatched), (2, 1, 1), "{report:?}");
-    let report = one("q{}", &["--tcp", "--split", "1", "--count", "20", "--outstanding", "5", "--sockets", "2"])?;
+    let report =
+        one("q{}", &["--tcp", "--split", "1", "--count", "20", "--outstanding", "5", "--sockets", "2"])?;
     assert_eq!(report.answered(), 20, "{report:?}");
     let said = scripted.report()?;
     assert_eq!((said.asked(), said.tcp_queries, said.copies, said.forged), (56, 21, 1, 3), "{said:?}");
@@ -83,13 +86,17 @@ fn dig_and_glibc_ask_as_told() -> Result<()> {
     let to = format!("@{}", link.b.v4);
     let answer = run(client.command("dig").args([&to, "app.default.svc.cluster.local", "+short"]))?;
     assert_eq!(answer, "11.1.1.1\n");
-    let resolving =
-        Resolving::new(link.b.v4.into(), "search default.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5")?;
+    let resolving = Resolving::new(
+        link.b.v4.into(),
+        "search default.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5",
+    )?;
     assert!(!output(&mut resolving.getent(&client, "ahostsv4", "www.example.com"))?.status.success());
     let log = dnsmasq.log()?;
     let asked = ["app", "www.example.com", "www.example.com", "www.example.com"];
-    let suffixes = [".default.svc.cluster.local", ".default.svc.cluster.local", ".svc.cluster.local", ".cluster.local"];
-    let mut names: Vec<_> = asked.iter().zip(suffixes).map(|(name, suffix)| format!("{name}{suffix}")).collect();
+    let suffixes =
+        [".default.svc.cluster.local", ".default.svc.cluster.local", ".svc.cluster.local", ".cluster.local"];
+    let mut names: Vec<_> =
+        asked.iter().zip(suffixes).map(|(name, suffix)| format!("{name}{suffix}")).collect();
     names.push("www.example.com".to_owned());
     assert_eq!(log.names, names);
     Ok(())

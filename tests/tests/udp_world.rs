@@ -24,7 +24,8 @@ fn both_ends_and_the_kernel_count_the_same_datagrams() -> Result<()> {
         (link.b.at6(9000), "Udp6OutDatagrams", "Udp6InDatagrams"),
     ] {
         let (before, served) = (Snmp::of(&client)?, serving.report()?);
-        let shape = ["--to", &to.to_string(), "--count", "500", "--size", "1200", "--sockets", "7", "--replies"];
+        let shape =
+            ["--to", &to.to_string(), "--count", "500", "--size", "1200", "--sockets", "7", "--replies"];
         let report = udp::send(&client, &shape)?;
         assert!(report.errors.is_empty(), "{to}: {report:?} {:?}", serving.report()?);
         assert_eq!((report.sent_packets, report.sent_bytes), (500, 600_000));
@@ -41,7 +42,8 @@ fn both_ends_and_the_kernel_count_the_same_datagrams() -> Result<()> {
 fn batches_stay_batches_on_loopback() -> Result<()> {
     let (_world, client, ..) = pair()?;
     let mut serving = udp::Server::start(&client, &["--listen", "127.0.0.1:9000", "--gro", "1000"])?;
-    let shape = ["--to", "127.0.0.1:9000", "--count", "50", "--size", "20500", "--gso", "1000", "--pause", "1"];
+    let shape =
+        ["--to", "127.0.0.1:9000", "--count", "50", "--size", "20500", "--gso", "1000", "--pause", "1"];
     let report = udp::send(&client, &shape)?;
     assert_eq!((report.sent_packets, report.sent_bytes), (50 * 21, 50 * 20_500), "{report:?}");
     let served = serving.report_of(50 * 21)?;
@@ -52,7 +54,8 @@ fn batches_stay_batches_on_loopback() -> Result<()> {
 #[test]
 fn a_server_can_have_a_socket_for_each_client() -> Result<()> {
     let (_world, client, server, link) = pair()?;
-    let mut serving = udp::Server::start(&server, &["--listen", "0.0.0.0:443", "--per-client", "--reply", "50"])?;
+    let mut serving =
+        udp::Server::start(&server, &["--listen", "0.0.0.0:443", "--per-client", "--reply", "50"])?;
     let to = link.b.at4(443).to_string();
     let shape = ["--to", &to, "--connect", "--sockets", "5", "--count", "50", "--replies"];
     let (_open, report) = Sender::start(&client, &shape)?;

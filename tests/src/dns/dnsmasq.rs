@@ -54,12 +54,18 @@ impl Dnsmasq {
         fs::write(root.join("dnsmasq.conf"), text)?;
         let file = format!("--conf-file={}", root.join("dnsmasq.conf").display());
         run(host.command("dnsmasq").args(["--test", &file]))?;
-        let process = Process::spawn("dnsmasq", host.command("dnsmasq").args(["--keep-in-foreground", &file]))?;
+        let process =
+            Process::spawn("dnsmasq", host.command("dnsmasq").args(["--keep-in-foreground", &file]))?;
         let mut dnsmasq = Dnsmasq { directory, process };
         let deadline = Instant::now() + Duration::from_secs(10);
         // Its first line comes when its sockets are open.
         while !dnsmasq.text()?.contains("started, version") {
-            ensure!(dnsmasq.process.is_running(), "dnsmasq ended: {}\n{}", dnsmasq.process.log(), dnsmasq.text()?);
+            ensure!(
+                dnsmasq.process.is_running(),
+                "dnsmasq ended: {}\n{}",
+                dnsmasq.process.log(),
+                dnsmasq.text()?
+            );
             ensure!(Instant::now() < deadline, "dnsmasq does not start: {}", dnsmasq.text()?);
             std::thread::sleep(Duration::from_millis(10));
         }

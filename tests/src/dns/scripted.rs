@@ -72,9 +72,8 @@ impl Script {
     /// What the name of this query asks for.
     pub fn of(query: &Query) -> Self {
         let labels = || query.name.split('.');
-        let number = |command: &str| {
-            labels().find_map(|label| label.strip_prefix(command)?.parse::<usize>().ok())
-        };
+        let number =
+            |command: &str| labels().find_map(|label| label.strip_prefix(command)?.parse::<usize>().ok());
         let has = |command: &str| labels().any(|label| label == command);
         let forgeries = [
             ("forgeid", Forgery::Id),

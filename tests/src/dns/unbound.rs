@@ -50,6 +50,7 @@ impl Unbound {
     /// How many queries it took, by its own log.
     pub fn asked(&self) -> u64 {
         // `[time] unbound[pid:0] info: 10.0.0.1 name. A IN`
-        self.process.log().lines().filter(|line| line.contains("info:") && line.ends_with(" IN")).count() as u64
+        self.process.log().lines().filter(|line| line.contains("info:") && line.ends_with(" IN")).count()
+            as u64
     }
 }

@@ -3,6 +3,7 @@
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -52,6 +53,9 @@ pub struct Ask {
     /// The sockets' own port.
     #[arg(long, default_value_t = 0)]
     bind: u16,
+    /// Send two queries at once from two threads, and nothing until both are answered or given up.
+    #[arg(long)]
+    together: bool,
     /// Ask over TCP: all queries of a socket on one connection.
     #[arg(long)]
     tcp: bool,
@@ -78,6 +82,14 @@ impl Ask {
 pub fn run(ask: &Ask) -> Result<Report> {
     let started = Instant::now();
     let mut report = Report::default();
+    if ask.together {
+        // One socket after the other: both processors are for one pair.
+        for socket in 0..ask.sockets {
+            report.add(&one(ask, socket)?);
+        }
+        report.seconds = started.elapsed().as_secs_f64();
+        return Ok(report);
+    }
     thread::scope(|scope| {
         let threads: Vec<_> = (0..ask.sockets).map(|socket| scope.spawn(move || one(ask, socket))).collect();
         for thread in threads {
@@ -89,12 +101,49 @@ pub fn run(ask: &Ask) -> Result<Report> {
     Ok(report)
 }
 
+/// Asks two questions at a time, each sent by a thread of its own, from one socket.
+fn together(ask: &Ask, to: SocketAddr, mut numbers: std::ops::Range<u64>) -> Result<Report> {
+    let socket = UdpSocket::bind(("0.0.0.0", ask.bind)).context("binding")?;
+    socket.connect(to).with_context(|| format!("connecting to {to}"))?;
+    socket.set_read_timeout(Some(Duration::from_millis(20)))?;
+    let mut pending = Pending::new(numbers.start as u16);
+    let mut buffer = vec![0; 65_536];
+    while let (Some(one), Some(other)) = (numbers.next(), numbers.next()) {
+        let mut query = |number| {
+            let (name, qtype) = ask.question(number)?;
+            Ok::<_, anyhow::Error>(pending.query(name, qtype, ask.edns, 1))
+        };
+        let (one, other) = (query(one)?, query(other)?);
+        let start = Barrier::new(2);
+        let send = |message: &[u8]| {
+            start.wait();
+            socket.send(message)
+        };
+        let (mine, theirs) = thread::scope(|scope| {
+            let thread = scope.spawn(|| send(&other));
+            (send(&one), thread.join())
+        });
+        mine.context("sending")?;
+        theirs.map_err(|_| anyhow!("a sending thread panicked"))?.context("sending")?;
+        while pending.len() > 0 {
+            match socket.recv(&mut buffer) {
+                Ok(length) => pending.take(&buffer[..length]),
+                Err(_) => pending.expire(ask.patience()),
+            }
+        }
+    }
+    Ok(pending.report)
+}
+
 /// Asks the questions of one socket: those whose number is the socket's modulo the number of sockets.
 fn one(ask: &Ask, socket: u64) -> Result<Report> {
     let to = ask.to[socket as usize % ask.to.len()];
     let share = ask.count / ask.sockets + u64::from(socket < ask.count % ask.sockets);
     let first = socket * (ask.count / ask.sockets) + socket.min(ask.count % ask.sockets);
     let numbers = first..first + share;
+    if ask.together {
+        return together(ask, to, numbers);
+    }
     if ask.tcp { stream::ask(ask, to, numbers) } else { datagrams(ask, to, numbers) }
 }
 

@@ -145,7 +145,9 @@ async fn answer(query: Query, script: Script, way: Way, shared: Shared) {
         shared.borrow_mut().report.forged += 1;
         let message = forged(&query, forgery);
         match (forgery, &way) {
-            (Forgery::Port, Way::Datagram(socket, client)) => from_another_port(socket, *client, &message).await,
+            (Forgery::Port, Way::Datagram(socket, client)) => {
+                from_another_port(socket, *client, &message).await
+            }
             _ => way.send(message).await,
         }
     }

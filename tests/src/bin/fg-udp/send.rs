@@ -56,7 +56,11 @@ pub fn run(send: &Send) -> Result<()> {
     for number in 0..send.count {
         let socket = &sockets[number as usize % sockets.len()];
         let to = send.to[number as usize % send.to.len()];
-        let sent = if send.connect { socket.send(&data) } else { socket.send_to(&data, shifted(to, number % send.spread)) };
+        let sent = if send.connect {
+            socket.send(&data)
+        } else {
+            socket.send_to(&data, shifted(to, number % send.spread))
+        };
         match sent {
             Ok(length) => {
                 report.sent_packets += send.gso.map_or(1, |segment| length.div_ceil(segment.into())) as u64;

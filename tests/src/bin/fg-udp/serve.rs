@@ -77,7 +77,10 @@ fn start(serve: &Serve, socket: UdpSocket, shared: &Shared) {
             match socket.recv_from(&mut buffer) {
                 Ok((length, client)) => {
                     count(&serve, &shared, length as u64);
-                    if serve.per_client && connected.is_none() && adopt(&serve, &socket, client, &shared).is_err() {
+                    if serve.per_client
+                        && connected.is_none()
+                        && adopt(&serve, &socket, client, &shared).is_err()
+                    {
                         *lock(&shared).errors.entry("adopt".to_owned()).or_default() += 1;
                     }
                     reply(&serve, &socket, client, connected.is_some(), &shared);
