@@ -136,10 +136,19 @@ fn a_server_that_stands_still_drops_and_answers_late() -> Result<()> {
     scene.expect([2000, 0, 2000], [2000, 0, 2000])
 }
 
+/// Pairs of packets that conntrack took for two new connections, whether it could mend that or dropped one.
+fn clashes_of(router: &Host) -> Result<u64> {
+    let text = run(router.command("conntrack").arg("-S"))?;
+    let counts = text.split_whitespace().filter_map(|word| word.split_once('='));
+    let clashes = counts.filter(|(name, _)| matches!(*name, "clash_resolve" | "insert_failed" | "drop"));
+    clashes.map(|(_, count)| count.parse::<u64>().context("a count of conntrack")).sum()
+}
+
 /// Two threads send on one socket at once, as some resolvers ask A and AAAA. A masquerading router on the way takes both
-/// for new connections, and one of them may be dropped.
+/// for new connections. Newer kernels mend most of that; what they drop times out at the client, and the server has
+/// never seen it.
 #[test]
-fn conntrack_clashes_are_timeouts_of_the_client_alone() -> Result<()> {
+fn conntrack_clashes() -> Result<()> {
     let stage = Stage::new(&["--dns.timeout=500ms"])?;
     let (world, router) = (&stage.world, stage.world.host("router")?);
     let (near, far) = (world.link(&stage.client, &router)?, world.link(&router, &stage.server)?);
@@ -152,19 +161,20 @@ fn conntrack_clashes_are_timeouts_of_the_client_alone() -> Result<()> {
     let dnsmasq = Dnsmasq::start(&stage.server, &["local=/example.com/"])?;
     let to = far.b.at4(53).to_string();
     let mut all = Report::default();
+    let mut clashes = 0;
     for _ in 0..20 {
         let shape =
-            ["--to", &to, "--name", "q{}.example.com", "--types", "A,AAAA", "--together", "--sockets", "300"];
-        all.add(&ask(&stage.client, &[&shape[..], &["--count", "600", "--patience", "100"]].concat())?);
-        if all.unanswered >= 3 {
+            ["--to", &to, "--name", "q{}.example.com", "--types", "A,AAAA", "--together", "--sockets", "200"];
+        all.add(&ask(&stage.client, &[&shape[..], &["--count", "400", "--patience", "200"]].concat())?);
+        clashes = clashes_of(&router)?;
+        if clashes >= 5 {
             break;
         }
     }
-    let clashes = run(router.command("conntrack").arg("-S"))?;
-    assert!(all.unanswered > 0, "no clash in {} queries: {clashes}", all.sent);
+    assert!(clashes > 0, "no clash in {} queries", all.sent);
     assert!(all.errors.is_empty() && all.unmatched == 0, "{all:?}");
     let (sent, answered, lost) = (all.sent as f64, all.answered() as f64, all.unanswered as f64);
-    assert_eq!(dnsmasq.log()?.asked() as f64, answered, "{clashes}");
+    assert_eq!(dnsmasq.log()?.asked() as f64, answered, "{clashes} clashes");
     let sums = [
         ("dns_queries_total", CLIENT, &[][..], sent),
         ("dns_responses_total", CLIENT, &[], answered),

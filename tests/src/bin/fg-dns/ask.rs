@@ -3,7 +3,7 @@
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -114,9 +114,13 @@ fn together(ask: &Ask, to: SocketAddr, mut numbers: std::ops::Range<u64>) -> Res
             Ok::<_, anyhow::Error>(pending.query(name, qtype, ask.edns, 1))
         };
         let (one, other) = (query(one)?, query(other)?);
-        let start = Barrier::new(2);
+        let ready = AtomicUsize::new(0);
         let send = |message: &[u8]| {
-            start.wait();
+            // Both spin: whoever sleeps comes too late.
+            ready.fetch_add(1, Ordering::SeqCst);
+            while ready.load(Ordering::SeqCst) < 2 {
+                std::hint::spin_loop();
+            }
             socket.send(message)
         };
         let (mine, theirs) = thread::scope(|scope| {
