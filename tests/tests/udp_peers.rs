@@ -123,10 +123,8 @@ fn traffic_from_before_the_start_has_the_right_server() -> Result<()> {
     assert!((sent - arrived).abs() < 20.0, "{sent} sent, {arrived} arrived");
     // Nothing is charged the other way round.
     let (client, server) = (stage.client.workload.as_str(), stage.server.workload.as_str());
-    let reverse = metrics.sum(
-        "flowgauge_udp_sent_packets_total",
-        &[("client_workload", server), ("server_workload", client)],
-    );
+    let reverse = metrics
+        .sum("flowgauge_udp_sent_packets_total", &[("client_workload", server), ("server_workload", client)]);
     assert_eq!(reverse, 0.0, "{}", metrics.describe("flowgauge_udp", &[]));
     Ok(())
 }
