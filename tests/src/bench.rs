@@ -8,6 +8,7 @@
 mod account;
 mod arms;
 mod cluster;
+mod datagrams;
 mod hold;
 mod machine;
 mod rig;

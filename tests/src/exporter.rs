@@ -188,10 +188,7 @@ impl Exporter {
             }
             if Instant::now() > deadline {
                 let edge: Vec<_> = selector.iter().copied().filter(|(label, _)| *label != "reason").collect();
-                bail!(
-                    "wanted {wanted}, but after {patience:?}:\n{}",
-                    metrics.describe("flowgauge_tcp", &edge)
-                );
+                bail!("wanted {wanted}, but after {patience:?}:\n{}", metrics.describe("flowgauge_", &edge));
             }
             thread::sleep(Duration::from_millis(100));
         }

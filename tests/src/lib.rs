@@ -10,6 +10,7 @@ pub mod bench;
 pub mod cgroup;
 pub mod delay;
 pub mod disguise;
+pub mod dns;
 pub mod envoy;
 pub mod exporter;
 pub mod faults;
@@ -26,6 +27,7 @@ mod sweep;
 pub mod sys;
 pub mod traffic;
 pub mod truth;
+pub mod udp;
 
 pub mod prelude {
     //! What nearly every test uses.

@@ -244,6 +244,21 @@ impl Host {
         run(Command::new("ip").args(["-n", self.namespace()]).args(arguments))
     }
 
+    /// Waits until it takes packets to the IPv6 addresses of its links: the kernel brings them into its routes up to a
+    /// second after a link is up, which TCP's retransmissions hide.
+    pub fn settle6(&self) -> Result<()> {
+        let wanted = self.addresses().into_iter().filter(IpAddr::is_ipv6).map(|address| address.to_string());
+        let wanted: Vec<_> = wanted.collect();
+        for _ in 0..300 {
+            let routes = self.ip(&["-6", "route", "show", "table", "local"])?;
+            if wanted.iter().all(|address| routes.contains(&format!("local {address} "))) {
+                return Ok(());
+            }
+            thread::sleep(std::time::Duration::from_millis(10));
+        }
+        anyhow::bail!("{}: not all of {wanted:?} are in use", self.namespace())
+    }
+
     /// Runs `work` on a thread inside this host's namespace.
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         let handle = &self.namespace.handle;

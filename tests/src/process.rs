@@ -19,11 +19,14 @@ const PACKAGE_OF: &[(&str, &str)] = &[
     ("nstat", "iproute2"),
     ("iptables", "iptables"),
     ("ip6tables", "iptables"),
+    ("dig", "bind9-dnsutils"),
+    ("dnsmasq", "dnsmasq-base"),
     ("nginx", "nginx-light"),
     ("prometheus", "prometheus"),
     ("promtool", "prometheus"),
     ("setpriv", "util-linux"),
     ("systemd-socket-activate", "systemd"),
+    ("unbound-checkconf", "unbound"),
 ];
 
 /// Says what to do about a failed start of `program`.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::exporter::Exporter;
-use crate::metrics::{Histogram, Metrics};
+use crate::metrics::{Histogram, Metrics, Selector};
 use crate::names::{Name, NamesFile};
 use crate::netns::{Host, Link, World};
 
@@ -86,6 +86,27 @@ pub fn expect(exporter: &Exporter, edge: &Edge, sums: &[(&str, &str, f64)]) -> R
     })
 }
 
+/// A sum that is expected: metric without `flowgauge_`, observer, further labels, value.
+pub type Wanted<'a> = (&'a str, &'a str, &'a Selector<'a>, f64);
+
+/// Waits until all sums of an edge, of any protocol, are as said.
+pub fn expect_totals(exporter: &Exporter, edge: &Edge, sums: &[Wanted]) -> Result<Metrics> {
+    let port = [("server_port", edge.port.as_str())];
+    let holds = |metrics: &Metrics, (metric, observer, more, value): &Wanted| {
+        edge.total(metrics, metric, observer, more) == *value
+    };
+    let wanted = format!("{sums:?} of {edge:?}");
+    let found = exporter.wait_until(&wanted, &port, Duration::from_secs(10), |metrics| {
+        sums.iter().all(|sum| holds(metrics, sum))
+    });
+    found.or_else(|error| {
+        let metrics = exporter.scrape()?;
+        let wrong = sums.iter().filter(|sum| !holds(&metrics, sum));
+        let wrong = wrong.map(|sum| format!("{sum:?} is {}", edge.total(&metrics, sum.0, sum.1, sum.2)));
+        Err(error.context(format!("wrong: {}", wrong.collect::<Vec<_>>().join("; "))))
+    })
+}
+
 /// One edge: who opened connections to which port of whom.
 #[derive(Debug, Clone)]
 pub struct Edge {
@@ -131,6 +152,16 @@ impl Edge {
         let mut selector = self.selector(observer).to_vec();
         selector.push((label, value));
         metrics.sum(&format!("flowgauge_tcp_{metric}"), &selector)
+    }
+
+    /// The sum of `flowgauge_<metric>`, of any protocol, as seen by one observer, with these labels besides the edge's.
+    pub fn total(&self, metrics: &Metrics, metric: &str, observer: &str, more: &Selector) -> f64 {
+        metrics.sum(&format!("flowgauge_{metric}"), &[&self.selector(observer)[..], more].concat())
+    }
+
+    /// The histogram `flowgauge_dns_response_duration_seconds` as seen by one observer.
+    pub fn dns_durations(&self, metrics: &Metrics, observer: &str) -> Histogram {
+        metrics.histogram("flowgauge_dns_response_duration_seconds", &self.selector(observer))
     }
 
     /// The histogram `flowgauge_tcp_<metric>` as seen by one observer.

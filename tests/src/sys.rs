@@ -128,6 +128,26 @@ pub fn inherited_socket(fd: RawFd) -> io::Result<socket2::Socket> {
     Ok(unsafe { socket2::Socket::from_raw_fd(fd) })
 }
 
+/// Has each send of a UDP socket cut into datagrams of `size` bytes by the kernel or the device (UDP_SEGMENT).
+pub fn set_udp_segment(socket: &impl AsRawFd, size: u16) -> io::Result<()> {
+    const UDP_SEGMENT: libc::c_int = 103;
+    set_udp_option(socket, UDP_SEGMENT, size.into())
+}
+
+/// Lets a UDP socket receive datagrams of one size put together (UDP_GRO).
+pub fn set_udp_gro(socket: &impl AsRawFd) -> io::Result<()> {
+    const UDP_GRO: libc::c_int = 104;
+    set_udp_option(socket, UDP_GRO, 1)
+}
+
+fn set_udp_option(socket: &impl AsRawFd, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    let length = size_of_val(&value) as libc::socklen_t;
+    // SAFETY: setsockopt reads `length` bytes of the value, which lives on this stack frame.
+    check(unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_UDP, option, (&raw const value).cast(), length)
+    })
+}
+
 fn check(result: libc::c_int) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use crate::netns::Host;
 use crate::process::run;
 
-/// The SNMP counters of one namespace at one moment (`/proc/net/snmp`, `/proc/net/netstat`), named as nstat does:
-/// `TcpRetransSegs`, `TcpExtListenOverflows`.
+/// The SNMP counters of one namespace at one moment (`/proc/net/snmp`, `/proc/net/netstat`, `/proc/net/snmp6`), named as
+/// nstat does: `TcpRetransSegs`, `TcpExtListenOverflows`, `Udp6InDatagrams`.
 #[derive(Debug, Clone)]
 pub struct Snmp(BTreeMap<String, u64>);
 
@@ -31,6 +31,13 @@ impl Snmp {
                 }
             }
         }
+        for line in host.proc_net("snmp6")?.lines() {
+            if let Some((name, value)) = line.split_once(char::is_whitespace)
+                && let Ok(value) = value.trim().parse()
+            {
+                counters.insert(name.to_owned(), value);
+            }
+        }
         Ok(Snmp(counters))
     }
 
@@ -43,6 +50,22 @@ impl Snmp {
     pub fn since(&self, earlier: &Snmp, name: &str) -> Result<f64> {
         Ok((self.get(name)? - earlier.get(name)?) as f64)
     }
+}
+
+/// Datagrams dropped at the UDP sockets of a host bound to `port`, by the kernel's own table.
+pub fn udp_drops(host: &Host, port: u16) -> Result<u64> {
+    let mut drops = 0;
+    for file in ["udp", "udp6"] {
+        for line in host.proc_net(file)?.lines().skip(1) {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let local = fields.get(1).and_then(|local| local.rsplit(':').next());
+            if local.and_then(|port| u16::from_str_radix(port, 16).ok()) == Some(port) {
+                let count = fields.last().context("an empty line")?;
+                drops += count.parse::<u64>().with_context(|| format!("drops in {line:?}"))?;
+            }
+        }
+    }
+    Ok(drops)
 }
 
 /// What `ss -tin` says of one connection.

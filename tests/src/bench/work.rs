@@ -11,7 +11,7 @@ use std::str::FromStr;
 
 use anyhow::{Result, bail, ensure};
 
-use super::{account, machine};
+use super::{account, datagrams, machine};
 
 /// Outside the dynamic ports, as a service's would be.
 const PORT: u16 = 7700;
@@ -28,12 +28,25 @@ pub enum Operation {
     ConnectClose,
     /// The same in one thread, which is the least that a connection can cost.
     BareConnectClose,
+    /// A datagram of 1,400 bytes one way.
+    UdpSend,
+    /// Datagrams of 100 bytes there and 1,000 back.
+    UdpRequestResponse,
+    /// A DNS query and its answer.
+    DnsQuery,
 }
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::Stream, Self::RequestResponse, Self::ConnectClose, Self::BareConnectClose];
+    pub const ALL: [Self; 7] = [
+        Self::Stream,
+        Self::RequestResponse,
+        Self::ConnectClose,
+        Self::BareConnectClose,
+        Self::UdpSend,
+        Self::UdpRequestResponse,
+        Self::DnsQuery,
+    ];
 
     /// As in tables, and as argument of the traffic maker.
     pub fn name(self) -> &'static str {
@@ -42,15 +55,18 @@ impl Operation {
             Self::RequestResponse => "request/response",
             Self::ConnectClose => "connect+close",
             Self::BareConnectClose => "connect+close, one thread",
+            Self::UdpSend => "UDP send",
+            Self::UdpRequestResponse => "UDP request/response",
+            Self::DnsQuery => "DNS query",
         }
     }
 
-    /// What the exporter may make of the cost, as a ratio.
+    /// What the exporter, with its default collectors, may make of the cost, as a ratio.
     pub fn budget(self) -> &'static str {
         match self {
-            Self::Stream | Self::RequestResponse => "1.01",
-            Self::ConnectClose => "1.03",
-            Self::BareConnectClose => "",
+            Self::Stream | Self::RequestResponse => "1.03",
+            Self::ConnectClose | Self::UdpSend | Self::UdpRequestResponse => "1.05",
+            Self::BareConnectClose | Self::DnsQuery => "",
         }
     }
 
@@ -61,6 +77,8 @@ impl Operation {
             Self::RequestResponse => 250_000,
             Self::ConnectClose => 30_000,
             Self::BareConnectClose => 50_000,
+            Self::UdpSend => 600_000,
+            Self::UdpRequestResponse | Self::DnsQuery => 300_000,
         }
     }
 }
@@ -104,6 +122,9 @@ fn repeat(operation: Operation, listener: &TcpListener, count: u32) -> Result<()
             drop(server);
             Ok(())
         }),
+        Operation::UdpSend => datagrams::send(count),
+        Operation::UdpRequestResponse => datagrams::request_response(count),
+        Operation::DnsQuery => datagrams::dns_query(count),
     }
 }
 

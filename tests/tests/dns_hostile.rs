@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Malformed messages at full rate through the real path: nothing breaks, nothing grows, and true ones are counted to
+//! the last one at the same time and afterwards.
+
+use flowgauge_tests::dns::client::{Asking, ask, spray};
+use flowgauge_tests::dns::malformed::KINDS;
+use flowgauge_tests::dns::scripted::Scripted;
+use flowgauge_tests::metrics::Metrics;
+use flowgauge_tests::prelude::*;
+use flowgauge_tests::stage::expect_totals;
+use flowgauge_tests::udp;
+
+/// Resident memory of the exporter, bytes.
+fn memory(exporter: &Exporter) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", exporter.pid()))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+}
+
+/// True queries and answers, which must be counted whatever else goes on.
+fn expect_true_ones(stage: &Stage, so_far: &mut f64) -> Result<Metrics> {
+    let to = stage.to(53);
+    let shape = ["--to", &to, "--name", "q{}.good.example.org", "--types", "HTTPS", "--count", "500"];
+    let report = ask(&stage.client, &[&shape[..], &["--outstanding", "4"]].concat())?;
+    assert_eq!((report.answered(), report.unmatched), (500, 0), "{report:?}");
+    *so_far += 500.0;
+    let https = [("qtype", "HTTPS")];
+    let sums =
+        [("dns_queries_total", CLIENT, &https[..], *so_far), ("dns_queries_total", SERVER, &https, *so_far)];
+    expect_totals(&stage.exporter, &stage.edge(53), &sums)
+}
+
+#[test]
+fn malformed_queries_at_full_rate() -> Result<()> {
+    let mut stage = Stage::new(&["--dns.timeout=1s", "--dns.names=100"])?;
+    let mut scripted = Scripted::start(&stage.server, &[stage.to(53)])?;
+    let to = stage.to(53);
+    let mut true_ones = 0.0;
+    // One round to have memory where it will be.
+    spray(&stage.client, &["--to", &to, "--count", "30000", "--seed", "7"])?;
+    expect_true_ones(&stage, &mut true_ones)?;
+    let before = memory(&stage.exporter)?;
+    let mut sent = 30_000.0;
+    for seed in ["101", "202", "303", "404"] {
+        let spraying =
+            Asking::start(&stage.client, &["spray", "--to", &to, "--count", "50000", "--seed", seed])?;
+        stage.exporter.scrape()?;
+        sent += spraying.finish()?.sent as f64;
+        stage.exporter.scrape()?;
+    }
+    assert!(stage.exporter.process().is_running());
+    let metrics = expect_true_ones(&stage, &mut true_ones)?;
+    let grown = memory(&stage.exporter)?.saturating_sub(before);
+    assert!(grown < 20 << 20, "{} MB more than before", grown >> 20);
+    // Each datagram is one of the edge's, and of the malformed ones most cannot be taken for anything else.
+    let edge = stage.edge(53);
+    let packets = edge.total(&metrics, "udp_sent_packets_total", CLIENT, &[]);
+    assert_eq!(packets, sent + true_ones);
+    for side in [CLIENT, SERVER] {
+        let malformed = edge.total(&metrics, "dns_malformed_messages_total", side, &[]);
+        assert!(malformed > sent * 0.4 && malformed < sent, "{side}: {malformed} of {sent}");
+    }
+    assert!(scripted.report()?.malformed > 10_000);
+    assert!(!stage.exporter.log().contains("panic"), "{}", stage.exporter.log());
+    Ok(())
+}
+
+#[test]
+fn malformed_responses_at_full_rate() -> Result<()> {
+    let mut stage = Stage::new(&["--dns.timeout=1s", "--dns.names=100"])?;
+    // A socket at the client that the forger at the server knows: it takes whatever comes from port 53.
+    let mut victim = udp::Server::start(&stage.client, &["--listen", "0.0.0.0:3053"])?;
+    let to = stage.link.a.at4(3053).to_string();
+    let mut sent = 0;
+    for seed in ["1", "2", "3"] {
+        let shape = ["--to", &to, "--count", "50000", "--seed", seed, "--responses", "--bind", "53"];
+        sent += spray(&stage.server, &shape)?.sent;
+    }
+    assert!(stage.exporter.process().is_running());
+    assert!(victim.report()?.received_packets > 0);
+    let scripted = Scripted::start(&stage.server, &[stage.to(53)])?;
+    let metrics = expect_true_ones(&stage, &mut 0.0)?;
+    // None is an answer to anything.
+    let edge = stage.edge(53);
+    assert_eq!(edge.total(&metrics, "dns_responses_total", CLIENT, &[]), 500.0);
+    let odd = |metric| edge.total(&metrics, metric, SERVER, &[]);
+    let (malformed, unmatched) = (odd("dns_malformed_messages_total"), odd("dns_unmatched_responses_total"));
+    assert!(
+        malformed > 0.2 * sent as f64 && unmatched > 0.05 * sent as f64,
+        "{malformed}, {unmatched} of {sent}"
+    );
+    assert!(malformed + unmatched <= sent as f64, "{malformed}, {unmatched} of {sent}");
+    assert!(!stage.exporter.log().contains("panic"), "{}", stage.exporter.log());
+    drop(scripted);
+    Ok(())
+}
+
+#[test]
+fn malformed_answers_to_true_queries() -> Result<()> {
+    let stage = Stage::new(&["--dns.timeout=500ms"])?;
+    let _scripted = Scripted::start(&stage.server, &[stage.to(53)])?;
+    let to = stage.to(53);
+    for kind in 0..KINDS {
+        let name = format!("bad{kind}.q{{}}.example.com");
+        let shape =
+            ["--to", &to, "--name", &name, "--count", "200", "--outstanding", "100", "--patience", "50"];
+        ask(&stage.client, &shape)?;
+    }
+    let all = 200.0 * KINDS as f64;
+    for side in [CLIENT, SERVER] {
+        let sums = [("dns_queries_total", side, &[][..], all)];
+        let metrics = expect_totals(&stage.exporter, &stage.edge(53), &sums)?;
+        assert!(stage.edge(53).total(&metrics, "dns_responses_total", side, &[]) < all * 0.1);
+    }
+    expect_totals(
+        &stage.exporter,
+        &stage.edge(53),
+        &[("dns_timeouts_total", CLIENT, &[], all), ("dns_timeouts_total", SERVER, &[], all)],
+    )
+    .map(drop)
+}
