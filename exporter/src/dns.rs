@@ -14,3 +14,4 @@ pub use domains::Domains;
 pub use messages::Messages;
 #[cfg(test)]
 pub use name::Name;
+pub use resolv_conf::SearchList;
