@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use prometheus_client::encoding::DescriptorEncoder;
 
 use crate::collectors;
+use crate::dns::{Messages, SearchList};
 use crate::docs::Group;
 use crate::edge::LabelPlan;
 use crate::flags::{ConntrackMode, DEFAULT_LABELS, Flags, KubernetesMode};
@@ -167,7 +168,8 @@ fn start_probes(
         keep.extend(CLUSTER_CAPABILITIES);
     }
     let naming = Naming::new(Arc::clone(&sources.resolver), ports, netns, conntrack);
-    PassThread::start(plan, sources, naming, Arc::clone(shared), move || {
+    let messages = Messages::new(SearchList::of_host(&flags.paths.rootfs));
+    PassThread::start(plan, sources, naming, messages, Arc::clone(shared), move || {
         if let Err(error) = privileges::confine(&keep) {
             tracing::warn!(%error, "the probes thread cannot give up privileges");
         }

@@ -15,6 +15,7 @@ use flowgauge_probes::packets;
 use flowgauge_probes::tcp::{Health, PassReport};
 use parking_lot::Mutex;
 
+use crate::dns::Messages;
 use crate::ledger::Ledger;
 use crate::naming::Naming;
 use crate::new_groups::{GroupsState, NewGroups};
@@ -127,6 +128,7 @@ impl PassThread {
         plan: ProbePlan,
         sources: Sources,
         naming: Naming,
+        messages: Messages,
         shared: Arc<Shared>,
         confine: impl FnOnce() + Send + 'static,
     ) -> anyhow::Result<Self> {
@@ -145,6 +147,7 @@ impl PassThread {
                     sources,
                     services: 0,
                     naming,
+                    messages,
                     shared,
                     passed: Instant::now(),
                     tended: Instant::now(),
@@ -207,6 +210,8 @@ struct Worker<'o> {
     /// The version of the Services' addresses that the probe knows.
     services: u64,
     naming: Naming,
+    /// What samples of DNS messages tell.
+    messages: Messages,
     shared: Arc<Shared>,
     /// When the last pass ended that did not fail.
     passed: Instant,
@@ -264,11 +269,12 @@ impl Worker<'_> {
         let departures = self.sources.resolver.departures();
         let mut ledger = self.shared.ledger.lock();
         ledger.begin(Instant::now());
-        let mut post = Post::new(&mut ledger, &mut self.naming);
+        let mut post = Post::new(&mut ledger, &mut self.naming).with_messages(&mut self.messages);
         // What clients were told by DNS names the servers of their connections, and who listens is known after TCP's pass.
         let names = self.probes.packets.as_mut().map_or(Ok(()), |probe| probe.hand_out_samples(&mut post));
         let tcp = self.probes.tcp.as_mut().map(|probe| probe.pass(&mut post)).transpose();
         let packets = self.probes.packets.as_mut().map_or(Ok(()), |probe| probe.pass(&mut post));
+        post.conclude();
         let packets = names.and(packets);
         if let Some(frequency) = self.probes.tcp.as_ref().and_then(|probe| probe.timer_frequency()) {
             ledger.set_frequency(frequency);
@@ -347,7 +353,7 @@ impl Worker<'_> {
             return self.pass();
         }
         let mut ledger = self.shared.ledger.lock();
-        let mut post = Post::new(&mut ledger, &mut self.naming);
+        let mut post = Post::new(&mut ledger, &mut self.naming).with_messages(&mut self.messages);
         let tcp = match &mut self.probes.tcp {
             Some(probe) if probe.is_filling() => probe.drain_closed(&mut post).map(drop),
             _ => Ok(()),
