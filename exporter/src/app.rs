@@ -170,7 +170,7 @@ fn start_probes(
     }
     let resolver = Arc::clone(&sources.resolver);
     let note_answer = Box::new(move |netns, message: &[u8]| resolver.note_answer(netns, message));
-    let messages = Messages::new(SearchList::of_host(&flags.paths.rootfs), note_answer);
+    let messages = Messages::new(SearchList::of_host(&flags.paths.rootfs)).with_answers(note_answer);
     let naming = Naming::new(Arc::clone(&sources.resolver), ports, netns, conntrack);
     PassThread::start(plan, sources, naming, messages, Arc::clone(shared), move || {
         if let Err(error) = privileges::confine(&keep) {

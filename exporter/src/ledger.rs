@@ -142,7 +142,6 @@ impl Ledger {
 
     /// Ends a pass: idle edges and listeners leave the exposition, and those beyond the budget are folded.
     pub fn finish(&mut self) {
-        self.dns_parts().for_each(DnsPart::settle);
         self.retire_idle();
         self.listeners.finish(self.now, self.config.idle_timeout);
         self.udp_sockets.finish(self.now, self.config.idle_timeout);
@@ -197,7 +196,8 @@ impl Ledger {
         &mut self.domains
     }
 
-    /// Takes what became of NXDOMAIN answers, once in each pass over DNS messages, after all that they grew by: for each place,
+    /// Takes what became of NXDOMAIN answers, once in each pass over DNS messages, after all that they grew by; they are not
+    /// served before. For each place,
     /// how many were made up by a search list since the last time, and how many are undecided. Those not named here have none that
     /// are. Of a place that was given up meanwhile it is told in vain: its answers count as errors.
     pub fn decide_nxdomain(&mut self, decided: impl Iterator<Item = (Place, u64, u64)>) {

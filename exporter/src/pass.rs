@@ -12,7 +12,7 @@ use anyhow::{Context as _, anyhow};
 use flowgauge_labels::{Conntrack, Resolver};
 use flowgauge_probes::packets;
 use flowgauge_probes::tcp::{Health, PassReport};
-use flowgauge_probes::{cgroups, monotonic};
+use flowgauge_probes::cgroups;
 use parking_lot::Mutex;
 
 use crate::dns::Messages;
@@ -210,6 +210,7 @@ struct Worker<'o> {
     /// The version of the Services' addresses that the probe knows.
     services: u64,
     naming: Naming,
+    /// What samples of DNS messages tell.
     messages: Messages,
     shared: Arc<Shared>,
     /// When the last pass ended that did not fail.
@@ -269,13 +270,12 @@ impl Worker<'_> {
         let mut ledger = self.shared.ledger.lock();
         ledger.begin(Instant::now());
         let mut post = Post::new(&mut ledger, &mut self.naming).with_messages(&mut self.messages);
-        let clock = monotonic();
         // What clients were told by DNS names the servers of their connections, and who listens is known after TCP's pass.
         let names = self.probes.packets.as_mut().map_or(Ok(()), |probe| probe.hand_out_samples(&mut post));
         let tcp = self.probes.tcp.as_mut().map(|probe| probe.pass(&mut post)).transpose();
         let packets = self.probes.packets.as_mut().map_or(Ok(()), |probe| probe.pass(&mut post));
+        post.conclude();
         let packets = names.and(packets);
-        post.conclude(clock);
         if let Some(frequency) = self.probes.tcp.as_ref().and_then(|probe| probe.timer_frequency()) {
             ledger.set_frequency(frequency);
         }
@@ -354,13 +354,11 @@ impl Worker<'_> {
         }
         let mut ledger = self.shared.ledger.lock();
         let mut post = Post::new(&mut ledger, &mut self.naming).with_messages(&mut self.messages);
-        let clock = monotonic();
         let tcp = match &mut self.probes.tcp {
             Some(probe) if probe.is_filling() => probe.drain_closed(&mut post).map(drop),
             _ => Ok(()),
         };
         let packets = self.probes.packets.as_mut().map_or(Ok(()), |probe| probe.tend(&mut post));
-        post.conclude(clock);
         // What was drained may have brought new edges.
         ledger.finish();
         tcp.and(packets).map_err(Into::into)

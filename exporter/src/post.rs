@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use flowgauge_probes::packets::{self, DnsCounts, DnsSample, NXDOMAIN, UdpCounts};
 use flowgauge_probes::tcp::{Backend, Counter, Counters, Events, Listener, Processes, Sink};
-use flowgauge_probes::{FlowKey, Role, Transport};
+use flowgauge_probes::{FlowKey, Role, Transport, monotonic};
 
 use crate::dns::Messages;
 use crate::ledger::{Entry, Ledger, ListenerEntry, Place};
@@ -26,13 +26,15 @@ pub struct Post<'a> {
     naming: &'a mut Naming,
     messages: Option<&'a mut Messages>,
     now: Since,
+    /// When it began, nanoseconds of the clock that programs read.
+    begun: u64,
 }
 
 impl<'a> Post<'a> {
-    /// For one pass.
+    /// For one pass, which begins now.
     pub fn new(ledger: &'a mut Ledger, naming: &'a mut Naming) -> Self {
         let now = naming.now();
-        Self { ledger, naming, messages: None, now }
+        Self { ledger, naming, messages: None, now, begun: monotonic() }
     }
 
     /// Learns from samples of DNS messages as well.
@@ -40,11 +42,11 @@ impl<'a> Post<'a> {
         Self { messages: Some(messages), ..self }
     }
 
-    /// Ends the part of the pass that is about packets. `now` is a time of the monotonic clock, in nanoseconds, from before the samples
-    /// were taken.
-    pub fn conclude(&mut self, now: u64) {
-        if let Some(messages) = &mut self.messages {
-            messages.conclude(now, self.ledger);
+    /// Ends a pass over packets, after all counts. Between passes, samples and counts may be taken without it.
+    pub fn conclude(&mut self) {
+        match &mut self.messages {
+            Some(messages) => messages.conclude(self.begun, self.ledger),
+            None => self.ledger.decide_nxdomain(std::iter::empty()),
         }
     }
 

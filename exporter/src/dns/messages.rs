@@ -20,14 +20,22 @@ pub struct Messages {
     search: SearchNoise<FlowKey>,
     /// Where the NXDOMAIN answers of a flow are counted, while some are undecided.
     places: HashMap<FlowKey, Place, RandomState>,
-    note_answer: NoteAnswer,
+    /// What was found of flows in the last pass whose counts had not come yet.
+    unplaced: HashMap<FlowKey, u64, RandomState>,
+    note_answer: Option<NoteAnswer>,
 }
 
 impl Messages {
-    /// `list` is the host's search list. `note_answer` gets the first answers that clients on this host got, each whole or its
-    /// begin; it must stand anything.
-    pub fn new(list: SearchList, note_answer: NoteAnswer) -> Self {
-        Self { search: SearchNoise::new(list), places: HashMap::default(), note_answer }
+    /// `list` is the host's search list.
+    pub fn new(list: SearchList) -> Self {
+        let (places, unplaced) = (HashMap::default(), HashMap::default());
+        Self { search: SearchNoise::new(list), places, unplaced, note_answer: None }
+    }
+
+    /// Hands the first answers that clients on this host got to somebody else as well, each whole or its begin. It must stand
+    /// anything.
+    pub fn with_answers(self, note_answer: NoteAnswer) -> Self {
+        Self { note_answer: Some(note_answer), ..self }
     }
 
     /// Learns from a message.
@@ -52,7 +60,9 @@ impl Messages {
         }
         if key.role == Role::Client {
             ledger.domains().count(name, usize::from(question.rcode));
-            (self.note_answer)(key.netns, message);
+            if let Some(note_answer) = &mut self.note_answer {
+                note_answer(key.netns, message);
+            }
         }
     }
 
@@ -61,12 +71,20 @@ impl Messages {
         self.places.insert(*key, place);
     }
 
-    /// Tells the ledger what became of NXDOMAIN answers. `now` is a time before which all samples have been taken.
+    /// Tells the ledger what became of NXDOMAIN answers; once in each pass, after the counts. `now` is a time before which all samples
+    /// have been taken.
     pub fn conclude(&mut self, now: u64, ledger: &mut Ledger) {
-        let found = self.search.take(now);
-        let placed = found.iter().filter_map(|(key, findings)| Some((self.places.get(key)?, findings)));
-        ledger
-            .decide_nxdomain(placed.map(|(place, findings)| (*place, findings.made_up, findings.undecided)));
+        let mut found = self.search.take(now);
+        let unplaced =
+            found.iter().filter(|(key, found)| found.made_up > 0 && !self.places.contains_key(key));
+        let unplaced = unplaced.map(|(key, found)| (*key, found.made_up)).collect();
+        for (key, made_up) in std::mem::replace(&mut self.unplaced, unplaced) {
+            if self.places.contains_key(&key) {
+                found.entry(key).or_default().made_up += made_up;
+            }
+        }
+        let placed = found.iter().filter_map(|(key, findings)| Some((*self.places.get(key)?, findings)));
+        ledger.decide_nxdomain(placed.map(|(place, found)| (place, found.made_up, found.undecided)));
         self.places.retain(|key, _| found.get(key).is_some_and(|findings| findings.undecided > 0));
     }
 }

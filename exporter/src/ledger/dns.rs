@@ -151,9 +151,6 @@ mod tests {
             part.decide(*made_up, *undecided);
             part.settle();
             part.lapse();
-            // As the passes of other probes do.
-            part.settle();
-            part.settle();
             let of = |search| {
                 let mut counts =
                     part.responses().filter(|(rcode, made, _)| *rcode == "NXDOMAIN" && *made == search);

@@ -43,6 +43,7 @@ fn an_edge_has_the_families_of_what_was_seen_on_it() {
         if dns {
             ledger.active(place).dns().add(&lookups());
         }
+        ledger.decide_nxdomain(std::iter::empty());
         ledger.whole();
         ledger.finish();
         let counted = ledger.series();
