@@ -194,6 +194,8 @@ static __always_inline void count_segment(struct __sk_buff *skb, struct bpf_sock
 	struct dns_stream *stream;
 
 	streams = bpf_sk_storage_get(&dns_sockets, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!streams)
+		streams = bpf_sk_storage_get(&dns_sockets, sk, NULL, 0);
 	if (!streams) {
 		lost(FG_LOST_SOCKET_MEMORY);
 		return;

@@ -106,6 +106,9 @@ static __noinline struct fg_socket *socket_of(struct bpf_sock *sk, bool out)
 		first.bound =
 			!!(BPF_CORE_READ_BITFIELD_PROBED(kernel, sk_userlocks) & SOCK_BINDPORT_LOCK);
 		socket = bpf_sk_storage_get(&packet_sockets, sk, &first, BPF_SK_STORAGE_GET_F_CREATE);
+		/* Another CPU may have been faster. */
+		if (!socket)
+			socket = bpf_sk_storage_get(&packet_sockets, sk, NULL, 0);
 		if (!socket) {
 			lost(FG_LOST_SOCKET_MEMORY);
 			return NULL;

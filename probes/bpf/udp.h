@@ -163,11 +163,15 @@ static __always_inline void note_server(const struct fg_socket *socket, const st
 	__sync_fetch_and_add(&fg_udp_noted, 1);
 }
 
-/* Remembers the packet's flow with its socket: the first one, and now and then a newer one. */
+/*
+ * Remembers the packet's flow with its socket: the first one, and a newer one after 64 packets of
+ * others, 128, 256 and so on, so that a server with many clients is not busy remembering.
+ */
 static __noinline void remember(struct fg_socket *socket, struct bpf_sock *sk,
 				     const struct packet *packet)
 {
 	struct fg_socket next;
+	u32 others;
 
 	if (!__sync_val_compare_and_swap(&socket->filled, 0, 1)) {
 		__builtin_memcpy(socket->remote, packet->remote, 16);
@@ -176,7 +180,8 @@ static __noinline void remember(struct fg_socket *socket, struct bpf_sock *sk,
 		socket->role = packet->role;
 		return;
 	}
-	if (++socket->others & 63)
+	others = __sync_fetch_and_add(&socket->others, 1) + 1;
+	if (others < 64 || others & (others - 1))
 		return;
 	next = *socket;
 	__builtin_memcpy(next.remote, packet->remote, 16);
