@@ -103,7 +103,8 @@ pub fn expect_totals(exporter: &Exporter, edge: &Edge, sums: &[Wanted]) -> Resul
         let metrics = exporter.scrape()?;
         let wrong = sums.iter().filter(|sum| !holds(&metrics, sum));
         let wrong = wrong.map(|sum| format!("{sum:?} is {}", edge.total(&metrics, sum.0, sum.1, sum.2)));
-        Err(error.context(format!("wrong: {}", wrong.collect::<Vec<_>>().join("; "))))
+        let lost = metrics.describe("flowgauge_lost", &[]);
+        Err(error.context(format!("wrong: {}\nlost:\n{lost}", wrong.collect::<Vec<_>>().join("; "))))
     })
 }
 

@@ -54,7 +54,9 @@ fn multicast_queries_are_counted() -> Result<()> {
         ("qtype", "PTR"),
     ];
     stage.exporter.wait_for("flowgauge_dns_queries_total", &client, 10.0, SOON)?;
-    stage.exporter.wait_for("flowgauge_dns_timeouts_total", &client[..3], 10.0, SOON)?;
+    // Whoever has nothing to say says nothing (RFC 6762, 6): silence is no fault.
+    std::thread::sleep(Duration::from_millis(800));
+    stage.exporter.wait_for("flowgauge_dns_timeouts_total", &client[..3], 0.0, SOON)?;
     Ok(())
 }
 
