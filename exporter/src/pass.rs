@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use flowgauge_labels::{Conntrack, Resolver};
+use flowgauge_probes::cgroups;
 use flowgauge_probes::packets;
 use flowgauge_probes::tcp::{Health, PassReport};
-use flowgauge_probes::cgroups;
 use parking_lot::Mutex;
 
 use crate::dns::Messages;

@@ -145,7 +145,7 @@ static __always_inline struct fg_dns *dns_sums(const struct fg_key *key)
 
 /* The begin of a message that was split, put together again. */
 struct dns_parts {
-	u8 bytes[512];
+	u8 bytes[1024];
 };
 
 /* Bytes of a message: in the packet, or where the parts of it were put together. */
@@ -208,9 +208,8 @@ __noinline int hash_question(struct __sk_buff *skb, const struct dns_parts *part
 		return 0;
 	for (int i = 0; i <= (DNS_NAME + 4) / 8 && left; i++) {
 		bytes = left < 8 ? left : 8;
-		asm volatile("" : "+r"(bytes));
 		word = 0;
-		if (bytes < 1 || bytes > 8 || load(skb, parts, at, &word, bytes))
+		if (load(skb, parts, at, &word, counting_to(bytes, 8)))
 			return 0;
 		hash = mix(hash, fold(word));
 		at += bytes;

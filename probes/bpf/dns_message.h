@@ -40,7 +40,7 @@ static __noinline void on_query(struct __sk_buff *skb, const struct dns_parts *p
 	struct fg_dns_query *query = &exchange->query;
 	struct fg_dns_query *waiting = bpf_map_lookup_elem(&dns_queries, &exchange->id);
 
-	add_one(&sums->queries[qtype_of(exchange->question.type)]);
+	add_one_at(sums->queries, qtype_of(exchange->question.type), FG_QTYPES);
 	if (query->key.role & FG_OVER_TCP)
 		add_one(&sums->tcp_queries);
 	if (is_disappointed(&query->key, query->time))
@@ -111,8 +111,8 @@ static __noinline void on_response(struct __sk_buff *skb, const struct dns_parts
 		return;
 	}
 	micros = (now - query->time) / 1000;
-	add_one(&sums->responses[rcode_of(code)]);
-	add_one(&sums->durations[bucket_of(micros, FG_DNS_FIRST, FG_DNS_LAST)]);
+	add_one_at(sums->responses, rcode_of(code), FG_RCODES);
+	add_one_at(sums->durations, bucket_of(micros, FG_DNS_FIRST, FG_DNS_LAST), FG_DNS_BUCKETS);
 	add(&sums->duration_sum, micros);
 	if (header[2] & DNS_TRUNCATED)
 		add_one(&sums->truncated);
@@ -181,9 +181,9 @@ __noinline int count_dns(struct __sk_buff *skb, const struct dns_parts *parts,
 	/* Multicast DNS (RFC 6762) is asked of nobody in particular: nothing is waited for. */
 	if (packet->own_port == MDNS_PORT && packet->remote_port == MDNS_PORT) {
 		if (response)
-			add_one(&sums->responses[rcode_of(exchange.header[3] & 15)]);
+			add_one_at(sums->responses, rcode_of(exchange.header[3] & 15), FG_RCODES);
 		else
-			add_one(&sums->queries[qtype_of(exchange.question.type)]);
+			add_one_at(sums->queries, qtype_of(exchange.question.type), FG_QTYPES);
 		return 0;
 	}
 	__builtin_memcpy(exchange.id.remote, packet->remote, 16);

@@ -54,7 +54,7 @@ struct message {
 	u32 pad;
 };
 
-/* Hands out a message in a record with room for `room` bytes of it, which is a constant. */
+/* Hands out a message in a record with room for `room` bytes of it, a constant and a power of two. */
 static __always_inline void sample_into(struct __sk_buff *skb, const struct dns_parts *parts,
 					const struct fg_key *key, const struct message *message,
 					u32 bytes, bool answer, const u32 room)
@@ -67,8 +67,7 @@ static __always_inline void sample_into(struct __sk_buff *skb, const struct dns_
 	}
 	if (bytes > room)
 		bytes = room;
-	asm volatile("" : "+r"(bytes));
-	if (bytes < 1 || bytes > room || load(skb, parts, message->at, record + 1, bytes)) {
+	if (!bytes || load(skb, parts, message->at, record + 1, counting_to(bytes, room))) {
 		bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
 		lost(FG_LOST_DNS_RING_FULL);
 		return;
@@ -94,10 +93,10 @@ __noinline int sample(struct __sk_buff *skb, const struct dns_parts *parts,
 
 	if (!key || !message)
 		return 0;
-	if (bytes <= 320)
-		sample_into(skb, parts, key, message, bytes, answer, 320);
-	else if (bytes <= 1280)
-		sample_into(skb, parts, key, message, bytes, answer, 1280);
+	if (bytes <= 128)
+		sample_into(skb, parts, key, message, bytes, answer, 128);
+	else if (bytes <= 512)
+		sample_into(skb, parts, key, message, bytes, answer, 512);
 	else
 		sample_into(skb, parts, key, message, bytes, answer, FG_SAMPLE);
 	return 0;

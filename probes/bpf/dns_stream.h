@@ -63,10 +63,11 @@ static __always_inline bool take(struct __sk_buff *skb, struct dns_stream *strea
 {
 	u32 bytes = least(wanted, segment->end - segment->at), have = stream->have;
 
-	asm volatile("" : "+r"(bytes), "+r"(have));
-	if (bytes < 1 || bytes > DNS_HEAD || have > sizeof(stream->parts) - DNS_HEAD)
+	asm volatile("" : "+r"(have));
+	if (!bytes || bytes > DNS_HEAD || have > DNS_HEAD)
 		return false;
-	if (bpf_skb_load_bytes(skb, segment->at, stream->parts.bytes + have, bytes))
+	if (bpf_skb_load_bytes(skb, segment->at, stream->parts.bytes + have,
+			       counting_to(bytes, 512)))
 		return false;
 	stream->have += bytes;
 	segment->at += bytes;

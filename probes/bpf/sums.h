@@ -25,4 +25,24 @@ static __always_inline u32 bucket_of(u64 value, u32 first, u32 last)
 	return bucket;
 }
 
+/* Adds one to a place of an array; the last place if there is no such one. */
+static __always_inline void add_one_at(u32 *sums, u32 index, u32 places)
+{
+	/* Where the compiler knows the bound, the verifier of 6.1 loses it. */
+	asm volatile("" : "+r"(index));
+	if (index >= places)
+		index = places - 1;
+	add_one(&sums[index]);
+}
+
+/*
+ * A number from 1 to `power`, a power of two, for verifiers that see neither that a compared number
+ * is not 0 (6.1) nor through what the compiler makes of two comparisons (6.12).
+ */
+static __always_inline u32 counting_to(u32 number, const u32 power)
+{
+	asm volatile("" : "+r"(number));
+	return ((number - 1) & (power - 1)) + 1;
+}
+
 #endif

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! Checks the exporter inside a machine of the kernel matrix: makes known TCP traffic in a network namespace of its own,
+//! Checks the exporter inside a machine of the kernel matrix: makes known TCP, UDP and DNS traffic in a network namespace of its own,
 //! and compares `/metrics` with what the two ends and the kernel's own counters say.
 //!
 //! Prints one `CHECK ok|FAIL …` line for each check, and how many it made. `fg-vm-check serve ADDRESS…` is the server.
 
+mod datagrams;
 mod exporter;
 mod kernel;
 mod report;

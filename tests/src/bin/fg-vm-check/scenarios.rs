@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 
 use anyhow::Result;
 
+use crate::datagrams;
 use crate::exporter::{Exporter, Scrape};
 use crate::kernel::{self, Namespaces, Netem};
 use crate::report::Report;
@@ -69,6 +70,7 @@ pub fn run(namespaces: &Namespaces, report: &mut Report) -> Result<()> {
     failures(report, &exporter)?;
     resets(report, &exporter)?;
     brief_group(report, &exporter)?;
+    datagrams::check(report, &exporter)?;
 
     let scrape = exporter.scrape()?;
     exact(report, &scrape, "held connections, at the end", HELD, total(&held));
