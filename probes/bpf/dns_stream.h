@@ -26,6 +26,8 @@ struct dns_stream {
 	u32 skip;  /* bytes to the next message */
 	u32 have;  /* bytes of a message's begin that wait for the rest */
 	u32 state;
+	u32 busy; /* 1: a CPU is at it */
+	u32 pad;
 	struct dns_parts parts; /* length and begin of that message */
 };
 
@@ -185,6 +187,27 @@ static __noinline bool go_on(struct __sk_buff *skb, struct dns_stream *stream,
 	return true;
 }
 
+/* Tries to have a stream for oneself; another CPU needs some microseconds with it. */
+#define STREAM_TRIES 4096
+
+/*
+ * Segments that arrive on several CPUs at once take turns. What a CPU sends is serial already (the
+ * socket is locked), and no program is interrupted by one of the same direction of a connection.
+ */
+static __noinline bool enter(struct dns_stream *stream)
+{
+	for (int i = 0; i < STREAM_TRIES; i++)
+		if (!__sync_val_compare_and_swap(&stream->busy, 0, 1))
+			return true;
+	lost(FG_LOST_DNS_STREAM_GAP);
+	return false;
+}
+
+static __always_inline void leave(struct dns_stream *stream)
+{
+	__sync_val_compare_and_swap(&stream->busy, 1, 0);
+}
+
 /* Counts the messages whose head ends in a segment. */
 static __always_inline void count_segment(struct __sk_buff *skb, struct bpf_sock *sk,
 					  struct fg_socket *socket, struct packet *packet)
@@ -202,8 +225,12 @@ static __always_inline void count_segment(struct __sk_buff *skb, struct bpf_sock
 		return;
 	}
 	stream = &streams->direction[packet->out & 1];
-	if (!go_on(skb, stream, packet, &segment))
+	if (!enter(stream))
 		return;
+	if (!go_on(skb, stream, packet, &segment)) {
+		leave(stream);
+		return;
+	}
 	for (int i = 0; i < SEGMENT_STEPS; i++) {
 		int found = step(skb, stream, &segment, &message);
 
@@ -212,10 +239,12 @@ static __always_inline void count_segment(struct __sk_buff *skb, struct bpf_sock
 		else if (found == STEP_PARTS)
 			count_dns(skb, &stream->parts, &message, packet, socket);
 		else if (found == STEP_END)
-			return;
+			goto done;
 	}
 	lost(FG_LOST_DNS_STREAM_GAP);
 	stream->state = STREAM_NEW;
+done:
+	leave(stream);
 }
 
 #endif

@@ -143,6 +143,8 @@ fn dnsperf_asks_as_many_as_it_says() -> Result<()> {
 #[test]
 fn over_tcp_pipelined_and_cut_anywhere() -> Result<()> {
     let stage = Stage::new(&[])?;
+    // On several CPUs, segments overtake each other between namespaces: that is counted as a gap.
+    stage.pin();
     let mut scripted = Scripted::start(&stage.server, &[stage.to(53)])?;
     let to = stage.to(53);
     let mut all = Report::default();
