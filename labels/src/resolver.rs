@@ -11,6 +11,8 @@ use parking_lot::RwLock;
 use crate::addresses::HostAddresses;
 use crate::cgroup::cgroup_layout;
 use crate::changes::{Changes, Subject};
+use crate::cloud::metadata::{Instance, Metadata, MetadataConfig};
+use crate::cloud::ranges::CloudRanges;
 use crate::file::read_capped;
 use crate::identity::{Identity, Kind, Words, clean};
 use crate::kubernetes::cluster::Cluster;
@@ -33,6 +35,10 @@ pub struct Config {
     pub rootfs: PathBuf,
     /// `--labels.names-file`
     pub names_file: Option<PathBuf>,
+    /// `--labels.cloud-ranges`
+    pub cloud_ranges: Vec<PathBuf>,
+    /// `--labels.cloud-metadata` and its endpoint
+    pub cloud_metadata: MetadataConfig,
 }
 
 /// Why a resolver cannot be made: the operator's input is wrong. Whatever the host lacks is no error but a source that
@@ -52,6 +58,8 @@ pub struct Resolver {
     local: LocalNames,
     addresses: HostAddresses,
     cluster: Option<Arc<Cluster>>,
+    cloud_ranges: CloudRanges,
+    cloud_metadata: Arc<Metadata>,
     /// The name of this host: the API's if there is a cluster.
     node: Arc<str>,
     words: Words,
@@ -84,6 +92,8 @@ impl Resolver {
             names_file,
             local: LocalNames::new(&layout, hierarchy, &config.rootfs, node.clone(), pods, changes.clone()),
             addresses: HostAddresses::new(&config.procfs),
+            cloud_ranges: CloudRanges::open(config.cloud_ranges),
+            cloud_metadata: Arc::new(Metadata::new(config.cloud_metadata, config.sysfs)),
             node,
             words: Words::default(),
             place: RwLock::default(),
@@ -128,8 +138,8 @@ impl Resolver {
     /// Who is at a remote address. `port` is the remote end's port if it is the server, None if it is the client: the
     /// port of a client tells nothing.
     ///
-    /// The names file is asked first, then the cluster, then the host's own addresses; the rest is `external` if public
-    /// and `unknown` if not.
+    /// The names file is asked first, then the cluster, then the host's own addresses, then the published ranges of cloud
+    /// providers; the rest is `external` if public and `unknown` if not.
     pub fn remote(&self, addr: IpAddr, port: Option<u16>) -> Identity {
         if let Some(identity) = self.names_file.as_ref().and_then(|names| names.look_up(addr, port)) {
             return identity;
@@ -142,11 +152,25 @@ impl Resolver {
             let host = self.words.identity(Kind::Host, workload);
             return self.placed(Identity { node: self.node.clone(), ..host });
         }
+        if let Some(identity) = self.in_cloud(addr, None) {
+            return identity;
+        }
         if is_public(addr) {
             self.words.identity(Kind::External, self.words.external.clone())
         } else {
             self.words.identity(Kind::Unknown, self.words.unknown.clone())
         }
+    }
+
+    /// The name by the published ranges of cloud providers, of which the region is the zone as well. An identity that has
+    /// a name already keeps it, and the zone and region that it has.
+    fn in_cloud(&self, addr: IpAddr, named: Option<Identity>) -> Option<Identity> {
+        let Some(range) = self.cloud_ranges.look_up(addr) else { return named };
+        let mut identity = named.unwrap_or_else(|| self.words.identity(Kind::External, range.workload));
+        if identity.zone.is_empty() && identity.region.is_empty() {
+            (identity.zone, identity.region) = (range.region.clone(), range.region);
+        }
+        Some(identity)
     }
 
     /// The server behind a Service: who is at `backend`, where a connection to the address `service` really went. Its
@@ -223,10 +247,22 @@ impl Resolver {
         self.cluster.as_ref().is_none_or(|cluster| cluster.complete())
     }
 
-    /// Looks for changes: of the names file each time, of addresses and control groups every ten seconds at most. To be
+    /// Asks the provider's metadata service, unless the flags or the firmware say that there is none. The answer is waited
+    /// for on a thread that calls `confine` first; [`Self::refresh`] takes notice of it.
+    pub fn ask_metadata(&self, confine: impl FnOnce() + Send + 'static) {
+        self.cloud_metadata.ask(confine);
+    }
+
+    /// What the metadata service told, if it did.
+    pub fn instance(&self) -> Option<Instance> {
+        self.cloud_metadata.instance()
+    }
+
+    /// Looks for changes: of the names file and the published ranges each time, of addresses and control groups every ten seconds at most. To be
     /// called at each pass and every second or so.
     pub fn refresh(&self) {
         let names = self.names_file.as_ref().is_some_and(NamesFile::refresh);
+        let cloud = self.cloud_ranges.refresh() | self.cloud_metadata.take_news();
         let addresses = self.addresses.refresh();
         let local = self.local.refresh();
         if addresses {
@@ -235,7 +271,7 @@ impl Resolver {
         if names || addresses {
             self.find_place();
         }
-        if names || addresses || local {
+        if names || addresses || local || cloud {
             self.changes.mark_all();
         }
         if let Some(cluster) = &self.cluster {
@@ -258,32 +294,54 @@ impl Resolver {
         self.local.hurry();
     }
 
-    /// Reads every source again at once.
+    /// Reads every source again at once; asks the metadata service again if it did not answer.
     pub fn reload(&self) {
         if self.names_file.as_ref().is_some_and(NamesFile::reload) {
             self.find_place();
             self.changes.mark_all();
+        }
+        if self.cloud_ranges.reload() {
+            self.changes.mark_all();
+        }
+        if self.cloud_metadata.failed() {
+            // On a thread that has no more privileges than this one.
+            self.cloud_metadata.ask(|| ());
         }
         self.addresses.expire();
         self.local.expire();
         self.refresh();
     }
 
-    /// How each source is doing; `names_file` is among them if there is one, those of Kubernetes if there is a cluster.
+    /// How each source is doing; `names_file` and `cloud_ranges` are among them if there are such files, `cloud_metadata` if
+    /// a service was asked, those of Kubernetes if there is a cluster.
     pub fn sources(&self) -> Vec<SourceStatus> {
         let names_file = self.names_file.as_ref().map(NamesFile::status);
         let cluster = self.cluster.iter().flat_map(|cluster| cluster.statuses());
         let own = [self.local.status(), self.addresses.status()];
-        names_file.into_iter().chain(own).chain(self.local.netns_status()).chain(cluster).collect()
+        let cloud = self.cloud_ranges.status().into_iter().chain(self.cloud_metadata.status());
+        names_file
+            .into_iter()
+            .chain(own)
+            .chain(self.local.netns_status())
+            .chain(cluster)
+            .chain(cloud)
+            .collect()
     }
 
-    /// With the zone and region of this node: what the names file says, else what the Node object does.
+    /// With the zone and region of this node: what the names file says, else what the Node object does, else the provider's
+    /// metadata service.
     fn placed(&self, identity: Identity) -> Identity {
         let (mut zone, mut region) = self.place.read().clone();
         if let Some(cluster) = self.cluster.as_ref().filter(|_| zone.is_empty() || region.is_empty()) {
             let node = cluster.own_place();
             zone = if zone.is_empty() { node.0 } else { zone };
             region = if region.is_empty() { node.1 } else { region };
+        }
+        if zone.is_empty()
+            && region.is_empty()
+            && let Some(instance) = self.cloud_metadata.instance()
+        {
+            (zone, region) = (instance.zone, instance.region);
         }
         Identity { zone, region, ..identity }
     }

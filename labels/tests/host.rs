@@ -81,6 +81,8 @@ fn resolver() -> (Resolver, ProcessHierarchy) {
         sysfs: "/sys".into(),
         rootfs: "/".into(),
         names_file: None,
+        cloud_ranges: Vec::new(),
+        cloud_metadata: Default::default(),
     };
     (Resolver::new(config, hierarchy, None).expect("no names file, no error"), hierarchy)
 }

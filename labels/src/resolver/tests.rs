@@ -26,6 +26,8 @@ fn host(names: Option<&str>) -> (tempfile::TempDir, Config) {
         sysfs: path("sys"),
         rootfs: dir.path().to_owned(),
         names_file,
+        cloud_ranges: Vec::new(),
+        cloud_metadata: Default::default(),
     };
     (dir, config)
 }
@@ -112,6 +114,8 @@ fn a_wrong_names_file_is_the_only_error() {
         sysfs: nowhere.clone(),
         rootfs: nowhere,
         names_file: None,
+        cloud_ranges: Vec::new(),
+        cloud_metadata: Default::default(),
     };
     let resolver = Resolver::new(config, ProcessHierarchy::V1("memory"), None).unwrap();
     assert!(resolver.sources().iter().all(|source| !source.up));
