@@ -90,7 +90,7 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
         sysfs: flags.paths.sysfs.clone(),
         rootfs: flags.paths.rootfs.clone(),
         names_file: flags.names_file().map(Path::to_owned),
-        cloud_ranges: flags.cloud.ranges(),
+        cloud_ranges: flags.cloud.ranges.clone(),
         cloud_metadata: flags.cloud.metadata(),
     };
     let kubernetes = start_kubernetes(flags)?;

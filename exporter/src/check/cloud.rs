@@ -15,8 +15,7 @@ const REACH: &str = "let this process reach the service (firewall, IPAddressDeny
 
 /// The files of ranges, and the metadata service.
 pub fn items(flags: &Flags) -> Vec<Item> {
-    let ranges = flags.cloud.ranges();
-    let mut items: Vec<_> = ranges.iter().map(|path| file(path)).collect();
+    let mut items: Vec<_> = flags.cloud.ranges.iter().map(|path| file(path)).collect();
     let config = flags.cloud.metadata();
     items.push(match check_cloud_metadata(&config, &flags.paths.sysfs) {
         Ok(finding) => Item::ok("cloud metadata", finding),

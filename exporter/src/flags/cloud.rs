@@ -17,7 +17,7 @@ pub struct CloudFlags {
         value_delimiter = ',',
         global = true
     )]
-    ranges: Vec<PathBuf>,
+    pub ranges: Vec<PathBuf>,
 
     /// Ask the provider's metadata service once for zone, region and instance id: the one that the firmware names, none, or this one.
     #[arg(
@@ -52,12 +52,6 @@ enum Whom {
 }
 
 impl CloudFlags {
-    /// Files of address ranges.
-    pub fn ranges(&self) -> Vec<PathBuf> {
-        // A comma too many names no file.
-        self.ranges.iter().filter(|path| !path.as_os_str().is_empty()).cloned().collect()
-    }
-
     /// Whom to ask where this machine runs, and where.
     pub fn metadata(&self) -> MetadataConfig {
         let mode = match self.metadata {

@@ -45,7 +45,8 @@ fn published_ranges_come_after_all_that_the_host_knows() {
         let entry = |net: &str, region: &str| {
             format!(r#"{{"ip_prefix":"{net}","region":"{region}","service":"{service}"}}"#)
         };
-        let entries = [entry("8.8.0.0/16", "us-east-1"), entry("10.0.0.0/8", "x"), entry("192.0.2.0/24", "x")];
+        let entries =
+            [entry("8.8.0.0/16", "us-east-1"), entry("10.0.0.0/8", "x"), entry("192.0.2.0/24", "x")];
         fs::write(&path, format!(r#"{{"prefixes":[{}]}}"#, entries.join(","))).unwrap();
     };
     write("S3");
