@@ -100,7 +100,12 @@ impl RangeFile {
             Err(error) => {
                 state.reloads_failed += 1;
                 if state.error.as_ref() != Some(&error) {
-                    tracing::warn!(%error, "cloud ranges refused; keeping what was read from this file before");
+                    let kept = self.table().map_or(0, |table| table.len());
+                    tracing::warn!(
+                        error,
+                        kept,
+                        "cloud ranges refused; what was read of this file before is kept"
+                    );
                 }
                 state.error = Some(error);
                 false
