@@ -92,6 +92,8 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
         rootfs: flags.paths.rootfs.clone(),
         names_file: flags.names_file().map(Path::to_owned),
         external_patterns: flags.external_patterns().map(Path::to_owned),
+        cloud_ranges: flags.cloud.ranges.clone(),
+        cloud_metadata: flags.cloud.metadata(),
     };
     let kubernetes = start_kubernetes(flags)?;
     let cluster = match &kubernetes {
@@ -105,6 +107,11 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
     let resolver = Resolver::new(config, layout.process_hierarchy(), cluster)
         .context("--labels.names-file, --labels.external-patterns")?;
     let resolver = Arc::new(resolver);
+    resolver.ask_metadata(|| {
+        if let Err(error) = privileges::confine(&[]) {
+            tracing::warn!(%error, "the cloud-metadata thread cannot give up privileges");
+        }
+    });
     let labels = LabelPlan::new(DEFAULT_LABELS, &flags.labels_add.0, &flags.labels_drop.0);
     let collectors =
         Collectors { tcp: flags.collector_tcp(), udp: flags.collector_udp(), dns: flags.collector_dns() };
@@ -297,7 +304,8 @@ impl MetricSource for Source {
             states.iter().filter_map(|(name, state)| Some((*name, state.as_ref()?.is_ok()))).collect();
         let ledger = self.shared.ledger.lock();
         ledger.encode(&mut encoder)?;
-        collectors::encode(&mut encoder, &up, &state, &ledger, &sources, overrun)
+        collectors::encode(&mut encoder, &up, &state, &ledger, &sources, overrun)?;
+        collectors::encode_instance(&mut encoder, self.resolver.instance().as_ref())
     }
 
     fn status(&self) -> Vec<ComponentStatus> {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `flowgauge check`: what this kernel and these privileges allow, and how to mend the rest.
 
+mod cloud;
 mod host;
 mod kubernetes;
 
@@ -111,6 +112,7 @@ pub fn run(flags: &Flags) -> Report {
             }
         });
     }
+    items.extend(cloud::items(flags));
     items.extend(kubernetes::items(flags));
     items.extend(flags.listen_addresses.iter().map(listen));
     let wanted = [flags.collector_tcp(), flags.collector_udp(), flags.collector_dns()];

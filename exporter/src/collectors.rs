@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use flowgauge_labels::SourceStatus;
+use flowgauge_labels::{Instance, SourceStatus};
 use flowgauge_probes::{MapUse, ProgramUse, cgroups, packets, tcp};
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 
@@ -23,7 +23,7 @@ const fn family(
     Family { name, kind, unit, help, labels, edge: false, source, buckets: "" }
 }
 
-use FamilyKind::{Counter, Gauge};
+use FamilyKind::{Counter, Gauge, Info};
 
 static UP: Family = family(
     "collector_up",
@@ -189,6 +189,14 @@ static SOURCE_MISSES: Family = family(
     "Questions that the source of names should have answered and could not.",
     "The exporter itself.",
 );
+static INSTANCE: Family = family(
+    "instance",
+    Info,
+    None,
+    &["provider", "instance_id", "zone", "region"],
+    "What the metadata service of the cloud provider told of this machine at the start; not served if none was asked or none answered.",
+    "Metadata service of aws, gcp or azure.",
+);
 
 /// All of them, in the order in which they are served and documented.
 pub static FAMILIES: &[&Family] = &[
@@ -214,6 +222,7 @@ pub static FAMILIES: &[&Family] = &[
     &SOURCE_ENTRIES,
     &SOURCE_FAILURES,
     &SOURCE_MISSES,
+    &INSTANCE,
 ];
 
 struct Writer<'a, 'e>(&'a mut DescriptorEncoder<'e>);
@@ -341,4 +350,15 @@ pub fn encode(
         sources.iter().map(|source| (source.source, source.reloads_failed as f64)),
     )?;
     out.samples(&SOURCE_MISSES, sources.iter().map(|source| (source.source, source.misses as f64)))
+}
+
+/// Writes `instance_info`, if there is something to tell.
+///
+/// # Errors
+/// What the encoder returns.
+pub fn encode_instance(encoder: &mut DescriptorEncoder<'_>, instance: Option<&Instance>) -> fmt::Result {
+    let Some(Instance { provider, id, zone, region }) = instance else { return Ok(()) };
+    let labels: [&str; 4] = [provider.as_str(), id, zone, region];
+    let labels: Vec<(&str, &str)> = INSTANCE.labels.iter().copied().zip(labels).collect();
+    INSTANCE.describe(encoder)?.encode_info(&labels)
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Command line and environment: the one place where either is read.
 
+mod cloud;
 mod collectors;
 mod dns;
 mod kubernetes;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+pub use cloud::CloudFlags;
 use collectors::CollectorFlags;
 pub use dns::DnsFlags;
 pub use kubernetes::{ConntrackMode, KubernetesFlags, KubernetesMode, PodsWatched};
@@ -78,6 +80,10 @@ pub struct Flags {
         global = true
     )]
     external_patterns: Option<PathBuf>,
+
+    /// What cloud providers publish.
+    #[command(flatten)]
+    pub cloud: CloudFlags,
 
     /// Names from the Kubernetes API.
     #[command(flatten)]
@@ -226,7 +232,7 @@ impl Flags {
         Self::parse_from(std::env::args_os())
     }
 
-    fn parse_from(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Self, Usage> {
+    pub(crate) fn parse_from(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Self, Usage> {
         let arguments: Vec<_> = arguments.into_iter().collect();
         // A variable set to nothing (an unset value in a unit file or a chart) means the default.
         let command =

@@ -85,6 +85,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         rootfs: nowhere,
         names_file: None,
         external_patterns: None,
+        cloud_ranges: Vec::new(),
+        cloud_metadata: Default::default(),
     };
     let resolver = Resolver::new(config, ProcessHierarchy::Unified, None)?;
     let before = resident_kib();

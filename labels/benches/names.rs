@@ -49,6 +49,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         rootfs: dir.clone(),
         names_file: Some(names_file),
         external_patterns: None,
+        cloud_ranges: Vec::new(),
+        cloud_metadata: Default::default(),
     };
     let resolver = Resolver::new(config, ProcessHierarchy::Unified, None)?;
     let process = |number: u64| Some(Process { cgroup: 0, name: format!("p{number}").into() });

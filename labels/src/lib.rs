@@ -26,8 +26,13 @@
 //! # Remote ends
 //! The operator's names file first (format: `docs/names-file.md`), then pods, Services and nodes of the [`Cluster`], then
 //! the addresses of this host itself (workload: the host name), then the names that were asked for in the DNS
-//! ([`Resolver::note_answer`], `docs/external-names.md`), else `external` for public addresses and `unknown` for all
-//! others, by the IANA registries of special purpose addresses.
+//! ([`Resolver::note_answer`], `docs/external-names.md`), then the ranges that cloud providers publish (`docs/cloud.md`),
+//! else `external` for public addresses and `unknown` for all others, by the IANA registries of special purpose
+//! addresses.
+//!
+//! # Place
+//! Zone and region of this host, and so of its own workloads: names file, else the Node object, else what the provider's
+//! metadata service told once ([`Resolver::ask_metadata`]).
 //!
 //! # Freshness
 //! [`Resolver::refresh`] looks for changes; [`Resolver::generation`] grows when an earlier answer may be another now, and
@@ -37,6 +42,7 @@
 mod addresses;
 mod cgroup;
 mod changes;
+mod cloud;
 mod conntrack;
 mod container_names;
 mod dns_names;
@@ -55,6 +61,14 @@ mod status;
 
 pub use cgroup::{Controller, Layout, Mode, cgroup_layout};
 pub use changes::Subject;
+pub use cloud::Provider;
+pub use cloud::metadata::{
+    Endpoint, EndpointError, Instance, MetadataConfig, MetadataMode, check_cloud_metadata,
+};
+/// Public for the fuzzer alone.
+#[doc(hidden)]
+pub use cloud::ranges::fuzz_cloud_ranges;
+pub use cloud::ranges::{MAX_BYTES as MAX_CLOUD_RANGES_BYTES, check_cloud_ranges};
 pub use conntrack::Conntrack;
 pub use dns_names::{check_external_patterns, registrable_domain};
 pub use identity::{Identity, Kind, MAX_LABEL_BYTES};

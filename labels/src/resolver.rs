@@ -14,6 +14,8 @@ use parking_lot::RwLock;
 use crate::addresses::HostAddresses;
 use crate::cgroup::cgroup_layout;
 use crate::changes::{Changes, Subject};
+use crate::cloud::metadata::{Instance, Metadata, MetadataConfig};
+use crate::cloud::ranges::CloudRanges;
 use crate::dns_names::DnsNames;
 use crate::file::read_capped;
 use crate::identity::{Identity, Kind, Words, clean};
@@ -39,6 +41,10 @@ pub struct Config {
     pub names_file: Option<PathBuf>,
     /// `--labels.external-patterns`
     pub external_patterns: Option<PathBuf>,
+    /// `--labels.cloud-ranges`
+    pub cloud_ranges: Vec<PathBuf>,
+    /// `--labels.cloud-metadata` and its endpoint
+    pub cloud_metadata: MetadataConfig,
 }
 
 /// Why a resolver cannot be made: the operator's input is wrong. Whatever the host lacks is no error but a source that
@@ -59,6 +65,8 @@ pub struct Resolver {
     addresses: HostAddresses,
     cluster: Option<Arc<Cluster>>,
     dns_names: DnsNames,
+    cloud_ranges: CloudRanges,
+    cloud_metadata: Arc<Metadata>,
     /// The name of this host: the API's if there is a cluster.
     node: Arc<str>,
     words: Words,
@@ -91,6 +99,8 @@ impl Resolver {
             names_file,
             local: LocalNames::new(&layout, hierarchy, &config.rootfs, node.clone(), pods, changes.clone()),
             addresses: HostAddresses::new(&config.procfs),
+            cloud_ranges: CloudRanges::open(config.cloud_ranges),
+            cloud_metadata: Arc::new(Metadata::new(config.cloud_metadata, config.sysfs)),
             node,
             words: Words::default(),
             place: RwLock::default(),
@@ -231,10 +241,22 @@ impl Resolver {
         self.cluster.as_ref().is_none_or(|cluster| cluster.complete())
     }
 
+    /// Asks the provider's metadata service, unless the flags or the firmware say that there is none. The answer is waited
+    /// for on a thread that calls `confine` first; [`Self::refresh`] takes notice of it.
+    pub fn ask_metadata(&self, confine: impl FnOnce() + Send + 'static) {
+        self.cloud_metadata.ask(confine);
+    }
+
+    /// What the metadata service told, if it did.
+    pub fn instance(&self) -> Option<Instance> {
+        self.cloud_metadata.instance()
+    }
+
     /// Looks for changes: of the operator's files each time, of addresses and control groups every ten seconds at most. To be
     /// called at each pass and every second or so.
     pub fn refresh(&self) {
         let names = self.names_file.as_ref().is_some_and(NamesFile::refresh);
+        let cloud = self.cloud_ranges.refresh() | self.cloud_metadata.take_news();
         let addresses = self.addresses.refresh();
         let local = self.local.refresh();
         let patterns = self.dns_names.refresh(false, Instant::now());
@@ -244,7 +266,7 @@ impl Resolver {
         if names || addresses {
             self.find_place();
         }
-        if names || addresses || local || patterns {
+        if names || addresses || local || patterns || cloud {
             self.changes.mark_all();
         }
         if let Some(cluster) = &self.cluster {
@@ -267,7 +289,7 @@ impl Resolver {
         self.local.hurry();
     }
 
-    /// Reads every source again at once.
+    /// Reads every source again at once; asks the metadata service again if it did not answer.
     pub fn reload(&self) {
         if self.names_file.as_ref().is_some_and(NamesFile::reload) {
             self.find_place();
@@ -276,27 +298,50 @@ impl Resolver {
         if self.dns_names.refresh(true, Instant::now()) {
             self.changes.mark_all();
         }
+        if self.cloud_ranges.reload() {
+            self.changes.mark_all();
+        }
+        if self.cloud_metadata.failed() {
+            // On a thread that has no more privileges than this one.
+            self.cloud_metadata.ask(|| ());
+        }
         self.addresses.expire();
         self.local.expire();
         self.refresh();
     }
 
-    /// How each source is doing; `names_file` and `external_patterns` are among them if there are such, those of Kubernetes if there is a cluster.
+    /// How each source is doing; `names_file`, `external_patterns` and `cloud_ranges` are among them if there are such files,
+    /// `cloud_metadata` if a service was asked, those of Kubernetes if there is a cluster.
     pub fn sources(&self) -> Vec<SourceStatus> {
         let names_file = self.names_file.as_ref().map(NamesFile::status);
         let cluster = self.cluster.iter().flat_map(|cluster| cluster.statuses());
         let own = [self.local.status(), self.addresses.status()];
         let dns = self.dns_names.statuses();
-        names_file.into_iter().chain(own).chain(dns).chain(self.local.netns_status()).chain(cluster).collect()
+        let cloud = self.cloud_ranges.status().into_iter().chain(self.cloud_metadata.status());
+        names_file
+            .into_iter()
+            .chain(own)
+            .chain(dns)
+            .chain(self.local.netns_status())
+            .chain(cluster)
+            .chain(cloud)
+            .collect()
     }
 
-    /// With the zone and region of this node: what the names file says, else what the Node object does.
+    /// With the zone and region of this node: what the names file says, else what the Node object does, else the provider's
+    /// metadata service.
     fn placed(&self, identity: Identity) -> Identity {
         let (mut zone, mut region) = self.place.read().clone();
         if let Some(cluster) = self.cluster.as_ref().filter(|_| zone.is_empty() || region.is_empty()) {
             let node = cluster.own_place();
             zone = if zone.is_empty() { node.0 } else { zone };
             region = if region.is_empty() { node.1 } else { region };
+        }
+        if zone.is_empty()
+            && region.is_empty()
+            && let Some(instance) = self.cloud_metadata.instance()
+        {
+            (zone, region) = (instance.zone, instance.region);
         }
         Identity { zone, region, ..identity }
     }

@@ -82,6 +82,8 @@ fn resolver() -> (Resolver, ProcessHierarchy) {
         rootfs: "/".into(),
         names_file: None,
         external_patterns: None,
+        cloud_ranges: Vec::new(),
+        cloud_metadata: Default::default(),
     };
     (Resolver::new(config, hierarchy, None).expect("no names file, no error"), hierarchy)
 }

@@ -16,6 +16,7 @@ pub mod exporter;
 pub mod faults;
 pub mod kernels;
 pub mod kubernetes;
+pub mod metadata_server;
 pub mod metrics;
 pub mod names;
 pub mod netns;

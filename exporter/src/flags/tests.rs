@@ -4,6 +4,8 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
+use flowgauge_labels::{MetadataMode, Provider};
+
 use super::{
     Command, DEFAULT_LABELS, Flags, Host, KubernetesMode, LogFormat, OPTIONAL_LABELS, PodsWatched, Usage,
 };
@@ -61,6 +63,31 @@ fn kubernetes() {
             .contains("--labels.kubernetes.node: \"a,b\": must not contain")
     );
     assert!(mistake(&["--labels.proxy-containers=a_b"]).contains("no container's name"));
+}
+
+#[test]
+fn cloud() {
+    let flags = parse(&[]).unwrap();
+    assert_eq!(flags.cloud.ranges, Vec::<std::path::PathBuf>::new());
+    let metadata = flags.cloud.metadata();
+    assert_eq!(metadata.mode, MetadataMode::Auto);
+    assert_eq!(metadata.endpoint.to_string(), "http://169.254.169.254");
+    let flags = parse(&[
+        "--labels.cloud-ranges=/a,/b",
+        "--labels.cloud-ranges=/c d",
+        "--labels.cloud-metadata=GCP",
+        "--labels.cloud-metadata.endpoint=http://[::1]:8080",
+    ])
+    .unwrap();
+    assert_eq!(flags.cloud.ranges, ["/a", "/b", "/c d"].map(std::path::PathBuf::from));
+    let metadata = flags.cloud.metadata();
+    assert_eq!(metadata.mode, MetadataMode::Only(Provider::Google));
+    assert_eq!(metadata.endpoint.to_string(), "http://[::1]:8080");
+    assert!(mistake(&["--labels.cloud-ranges=/a,"]).contains("--labels.cloud-ranges: needs a value"));
+    assert!(mistake(&["--labels.cloud-metadata=ibm"]).contains("allowed: auto, off, aws, gcp, azure"));
+    assert!(mistake(&["--labels.cloud-metadata.endpoint=https://x"]).contains(
+        "--labels.cloud-metadata.endpoint: \"https://x\": must be http://HOST or http://HOST:PORT"
+    ));
 }
 
 #[test]

@@ -20,6 +20,8 @@ static RESOLVER: LazyLock<Resolver> = LazyLock::new(|| {
         rootfs: nowhere,
         names_file: None,
         external_patterns: None,
+        cloud_ranges: Vec::new(),
+        cloud_metadata: Default::default(),
     };
     Resolver::new(config, ProcessHierarchy::Unified, None).expect("no file to be wrong")
 });

@@ -17,9 +17,11 @@ impl Resolver {
         self.dns_names.note(netns, message, Instant::now());
     }
 
-    /// In this order: the name asked for in the DNS; else `external` if the address is public, and `unknown` if not.
+    /// In this order: the name asked for in the DNS, then the published ranges of cloud providers; else `external` if the
+    /// address is public, and `unknown` if not.
     pub(super) fn outside(&self, client: Option<u32>, addr: IpAddr, port: Option<u16>) -> Identity {
-        if let Some(identity) = self.asked_for(client, addr, port) {
+        let dns = self.asked_for(client, addr, port);
+        if let Some(identity) = self.in_cloud(addr, dns) {
             return identity;
         }
         if is_public(addr) {
@@ -27,6 +29,17 @@ impl Resolver {
         } else {
             self.words.identity(Kind::Unknown, self.words.unknown.clone())
         }
+    }
+
+    /// The name by the published ranges of cloud providers, of which the region is the zone as well. An identity that has
+    /// a name already keeps it, and the zone and region that it has.
+    pub(super) fn in_cloud(&self, addr: IpAddr, named: Option<Identity>) -> Option<Identity> {
+        let Some(range) = self.cloud_ranges.look_up(addr) else { return named };
+        let mut identity = named.unwrap_or_else(|| self.words.identity(Kind::External, range.workload));
+        if identity.zone.is_empty() && identity.region.is_empty() {
+            (identity.zone, identity.region) = (range.region.clone(), range.region);
+        }
+        Some(identity)
     }
 
     /// Who is asked for in the DNS is a server: of a client at the same address, that tells nothing.

@@ -27,6 +27,8 @@ fn host(names: Option<&str>) -> (tempfile::TempDir, Config) {
         rootfs: dir.path().to_owned(),
         names_file,
         external_patterns: None,
+        cloud_ranges: Vec::new(),
+        cloud_metadata: Default::default(),
     };
     (dir, config)
 }
@@ -34,6 +36,55 @@ fn host(names: Option<&str>) -> (tempfile::TempDir, Config) {
 fn remote(resolver: &Resolver, addr: &str, port: Option<u16>) -> (String, &'static str) {
     let identity = resolver.remote(addr.parse().unwrap(), port);
     (identity.workload.to_string(), identity.kind.as_str())
+}
+
+#[test]
+fn published_ranges_come_after_all_that_the_host_knows() {
+    let (dir, mut config) = host(Some(NAMES));
+    let path = dir.path().join("ip-ranges.json");
+    let write = |service: &str| {
+        let entry = |net: &str, region: &str| {
+            format!(r#"{{"ip_prefix":"{net}","region":"{region}","service":"{service}"}}"#)
+        };
+        let entries =
+            [entry("8.8.0.0/16", "us-east-1"), entry("10.0.0.0/8", "x"), entry("192.0.2.0/24", "x")];
+        fs::write(&path, format!(r#"{{"prefixes":[{}]}}"#, entries.join(","))).unwrap();
+    };
+    write("S3");
+    config.cloud_ranges = vec![path.clone(), dir.path().join("missing")];
+    let resolver = Resolver::new(config, ProcessHierarchy::Unified, None).unwrap();
+    for (addr, port, workload, kind) in [
+        ("10.1.2.3", None, "site", "host"),
+        ("192.0.2.7", Some(80), "web-1", "host"),
+        ("192.0.2.8", Some(80), "aws-s3", "external"),
+        ("8.8.8.8", Some(443), "aws-s3", "external"),
+        ("8.8.8.8", None, "aws-s3", "external"),
+        ("8.9.0.1", Some(443), "external", "external"),
+    ] {
+        assert_eq!(remote(&resolver, addr, port), (workload.to_owned(), kind), "{addr} {port:?}");
+    }
+    let addr = "8.8.8.8".parse().unwrap();
+    let identity = resolver.remote(addr, Some(443));
+    assert_eq!((&*identity.zone, &*identity.region), ("us-east-1", "us-east-1"));
+    let source = resolver.sources().into_iter().find(|source| source.source == "cloud_ranges").unwrap();
+    assert_eq!((source.up, source.entries), (false, 3));
+
+    // What was named otherwise keeps its name, and the place it has.
+    let words = Words::default();
+    let named = words.identity(Kind::External, "example.com".into());
+    let found = resolver.in_cloud(addr, Some(named.clone())).unwrap();
+    assert_eq!((&*found.workload, &*found.zone), ("example.com", "us-east-1"));
+    let placed = Identity { zone: "here".into(), ..named.clone() };
+    assert_eq!(resolver.in_cloud(addr, Some(placed.clone())), Some(placed));
+    assert_eq!(resolver.in_cloud("8.9.0.1".parse().unwrap(), Some(named.clone())), Some(named));
+
+    let since = resolver.generation();
+    resolver.refresh();
+    assert_eq!(resolver.generation(), since, "nothing has changed");
+    write("EC2");
+    resolver.reload();
+    assert!(resolver.is_stale(since, &[Subject::Address(addr)]));
+    assert_eq!(remote(&resolver, "8.8.8.8", None).0, "aws-ec2");
 }
 
 #[test]
@@ -114,6 +165,8 @@ fn a_wrong_names_file_is_the_only_error() {
         rootfs: nowhere,
         names_file: None,
         external_patterns: None,
+        cloud_ranges: Vec::new(),
+        cloud_metadata: Default::default(),
     };
     let resolver = Resolver::new(config, ProcessHierarchy::V1("memory"), None).unwrap();
     let up: Vec<&str> = resolver.sources().iter().filter(|s| s.up).map(|s| s.source).collect();
