@@ -22,8 +22,25 @@
 
 /* As in packets/counts.rs, in its order. */
 enum fg_qtype {
-	FG_A, FG_AAAA, FG_ANY, FG_AXFR, FG_CAA, FG_CNAME, FG_DNSKEY, FG_DS, FG_HTTPS, FG_MX, FG_NAPTR,
-	FG_NS, FG_PTR, FG_SOA, FG_SRV, FG_SVCB, FG_TXT, FG_QTYPE_OTHER, FG_QTYPES,
+	FG_A,
+	FG_AAAA,
+	FG_ANY,
+	FG_AXFR,
+	FG_CAA,
+	FG_CNAME,
+	FG_DNSKEY,
+	FG_DS,
+	FG_HTTPS,
+	FG_MX,
+	FG_NAPTR,
+	FG_NS,
+	FG_PTR,
+	FG_SOA,
+	FG_SRV,
+	FG_SVCB,
+	FG_TXT,
+	FG_QTYPE_OTHER,
+	FG_QTYPES,
 };
 
 enum fg_rcode {
@@ -175,8 +192,8 @@ static __always_inline u64 mix(u64 hash, u64 word)
 }
 
 /*
- * The functions of a question are global, so that the verifier goes through each of their loops once
- * and not for every length of a name.
+ * The functions of a question are global, so that the verifier goes through each of their loops
+ * once and not for every length of a name.
  */
 
 /* Bytes of the name at `at`; 0 if it is not all there, or compressed. */
@@ -198,8 +215,8 @@ __noinline int name_bytes(struct __sk_buff *skb, const struct dns_parts *parts, 
 }
 
 /* Hashes the bytes at `at`, letters in lower case; false if they are not there. */
-__noinline int hash_question(struct __sk_buff *skb, const struct dns_parts *parts, u32 at,
-			     u32 left, u64 *result)
+__noinline int hash_question(struct __sk_buff *skb, const struct dns_parts *parts, u32 at, u32 left,
+			     u64 *result)
 {
 	u64 hash = fg_seed, word;
 	u32 bytes;
@@ -219,9 +236,10 @@ __noinline int hash_question(struct __sk_buff *skb, const struct dns_parts *part
 	return !left;
 }
 
-/* Reads the question at `at`: its type, and what tells it from others. False if it is not all there. */
-static __always_inline bool read_question(struct __sk_buff *skb, const struct dns_parts *parts, u32 at,
-					  u32 end, struct question *question, u64 *hash)
+/* Reads the question at `at`: its type, and what tells it from others. False if it is not all
+ * there. */
+static __always_inline bool read_question(struct __sk_buff *skb, const struct dns_parts *parts,
+					  u32 at, u32 end, struct question *question, u64 *hash)
 {
 	u32 name = name_bytes(skb, parts, at, end);
 
@@ -237,24 +255,42 @@ static __always_inline bool read_question(struct __sk_buff *skb, const struct dn
 static __always_inline u32 qtype_of(u16 type)
 {
 	switch (type) {
-	case 1: return FG_A;
-	case 2: return FG_NS;
-	case 5: return FG_CNAME;
-	case 6: return FG_SOA;
-	case 12: return FG_PTR;
-	case 15: return FG_MX;
-	case 16: return FG_TXT;
-	case 28: return FG_AAAA;
-	case 33: return FG_SRV;
-	case 35: return FG_NAPTR;
-	case 43: return FG_DS;
-	case 48: return FG_DNSKEY;
-	case 64: return FG_SVCB;
-	case 65: return FG_HTTPS;
-	case 252: return FG_AXFR;
-	case 255: return FG_ANY;
-	case 257: return FG_CAA;
-	default: return FG_QTYPE_OTHER;
+	case 1:
+		return FG_A;
+	case 2:
+		return FG_NS;
+	case 5:
+		return FG_CNAME;
+	case 6:
+		return FG_SOA;
+	case 12:
+		return FG_PTR;
+	case 15:
+		return FG_MX;
+	case 16:
+		return FG_TXT;
+	case 28:
+		return FG_AAAA;
+	case 33:
+		return FG_SRV;
+	case 35:
+		return FG_NAPTR;
+	case 43:
+		return FG_DS;
+	case 48:
+		return FG_DNSKEY;
+	case 64:
+		return FG_SVCB;
+	case 65:
+		return FG_HTTPS;
+	case 252:
+		return FG_AXFR;
+	case 255:
+		return FG_ANY;
+	case 257:
+		return FG_CAA;
+	default:
+		return FG_QTYPE_OTHER;
 	}
 }
 

@@ -146,9 +146,8 @@ __noinline int read_message(struct __sk_buff *skb, const struct dns_parts *parts
 	if (!is_dns_port(packet->role == FG_CLIENT ? packet->remote_port : packet->own_port))
 		goto unformed;
 	if (header[4] || header[5])
-		exchange->formed =
-			read_question(skb, parts, message->at + DNS_HEADER, message->end,
-				      &exchange->question, &exchange->query.question);
+		exchange->formed = read_question(skb, parts, message->at + DNS_HEADER, message->end,
+						 &exchange->question, &exchange->query.question);
 	else
 		exchange->formed = response;
 	return 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * DNS messages for user space: answers that tell whose an address is, and what shows that a resolver
- * works through its search list. User space empties the ring each second; what finds it full is
- * counted, and only names suffer.
+ * DNS messages for user space: answers that tell whose an address is, and what shows that a
+ * resolver works through its search list. User space empties the ring each second; what finds it
+ * full is counted, and only names suffer.
  */
 #ifndef FG_DNS_SAMPLE_H
 #define FG_DNS_SAMPLE_H
@@ -54,7 +54,8 @@ struct message {
 	u32 pad;
 };
 
-/* Hands out a message in a record with room for `room` bytes of it, a constant and a power of two. */
+/* Hands out a message in a record with room for `room` bytes of it, a constant and a power of two.
+ */
 static __always_inline void sample_into(struct __sk_buff *skb, const struct dns_parts *parts,
 					const struct fg_key *key, const struct message *message,
 					u32 bytes, bool answer, const u32 room)

@@ -11,7 +11,8 @@
 
 #define LENGTH_BYTES 2
 
-/* Most steps in a segment: messages, parts of them, what is skipped. What is beyond counts as a gap. */
+/* Most steps in a segment: messages, parts of them, what is skipped. What is beyond counts as a
+ * gap. */
 #define SEGMENT_STEPS 512
 
 enum {
@@ -22,9 +23,9 @@ enum {
 
 /* One direction of a connection. */
 struct dns_stream {
-	u32 next;  /* the sequence number that comes next */
-	u32 skip;  /* bytes to the next message */
-	u32 have;  /* bytes of a message's begin that wait for the rest */
+	u32 next; /* the sequence number that comes next */
+	u32 skip; /* bytes to the next message */
+	u32 have; /* bytes of a message's begin that wait for the rest */
 	u32 state;
 	u32 busy; /* 1: a CPU is at it */
 	u32 pad;
@@ -77,10 +78,10 @@ static __always_inline bool take(struct __sk_buff *skb, struct dns_stream *strea
 }
 
 enum {
-	STEP_END,     /* nothing is left */
-	STEP_ON,      /* no message yet */
-	STEP_PACKET,  /* a message, in the packet */
-	STEP_PARTS,   /* a message that was put together */
+	STEP_END,    /* nothing is left */
+	STEP_ON,     /* no message yet */
+	STEP_PACKET, /* a message, in the packet */
+	STEP_PARTS,  /* a message that was put together */
 };
 
 /* Goes on to the next message whose head is there. */

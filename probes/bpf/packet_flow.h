@@ -103,9 +103,10 @@ static __noinline struct fg_socket *socket_of(struct bpf_sock *sk, bool out)
 		first.cgroup = BPF_CORE_READ(kernel, sk_cgrp_data.cgroup, kn, id);
 		first.netns = netns_of(kernel);
 		bound_address(first.bound_to, sk);
-		first.bound =
-			!!(BPF_CORE_READ_BITFIELD_PROBED(kernel, sk_userlocks) & SOCK_BINDPORT_LOCK);
-		socket = bpf_sk_storage_get(&packet_sockets, sk, &first, BPF_SK_STORAGE_GET_F_CREATE);
+		first.bound = !!(BPF_CORE_READ_BITFIELD_PROBED(kernel, sk_userlocks) &
+				 SOCK_BINDPORT_LOCK);
+		socket = bpf_sk_storage_get(&packet_sockets, sk, &first,
+					    BPF_SK_STORAGE_GET_F_CREATE);
 		/* Another CPU may have been faster. */
 		if (!socket)
 			socket = bpf_sk_storage_get(&packet_sockets, sk, NULL, 0);

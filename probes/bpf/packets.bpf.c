@@ -186,7 +186,8 @@ int udp_holders(struct bpf_iter__task_file *ctx)
 		return 0;
 	inet = (struct inet_sock *)sk;
 	if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET6) {
-		BPF_CORE_READ_INTO(&server.address, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr8);
+		BPF_CORE_READ_INTO(&server.address, sk,
+				   __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr8);
 	} else if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET) {
 		u32 own = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
 

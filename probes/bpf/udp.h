@@ -168,7 +168,7 @@ static __always_inline void note_server(const struct fg_socket *socket, const st
  * others, 128, 256 and so on, so that a server with many clients is not busy remembering.
  */
 static __noinline void remember(struct fg_socket *socket, struct bpf_sock *sk,
-				     const struct packet *packet)
+				const struct packet *packet)
 {
 	struct fg_socket next;
 	u32 others;
