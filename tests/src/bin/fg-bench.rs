@@ -2,7 +2,8 @@
 
 //! `make bench`: measures what the exporter costs, and prints the table. Meant for a machine that does nothing else.
 //!
-//! `fg-bench [--repetitions=N]` measures; `fg-bench cluster` only what the names of a cluster cost; `fg-bench work` and `fg-bench hold` are its traffic makers.
+//! `fg-bench [--repetitions=N]` measures; `fg-bench operations N` only the operations, `fg-bench cluster` only what the names of a cluster cost;
+//! `fg-bench work` and `fg-bench hold` are its traffic makers.
 
 use std::time::Instant;
 
@@ -16,6 +17,10 @@ fn main() -> Result<()> {
         [] => measure(15),
         ["work", operation] => bench::work(operation.parse()?),
         ["hold", connections, ports] => bench::hold(connections.parse()?, ports.parse()?),
+        ["operations", repetitions] => {
+            println!("{}", bench::per_operation(repetitions.parse()?)?);
+            Ok(())
+        }
         ["cluster"] => {
             let mut itself = Table::new(&["the exporter itself", "measured", "budget"]);
             bench::cluster(&mut itself)?;
