@@ -35,7 +35,7 @@ fn boot(package: &str, version: &str) {
     root.write(&initramfs).unwrap();
 
     let boot =
-        Boot { vmlinuz: &image.vmlinuz, initramfs: &initramfs, memory: 512, limit: Duration::from_secs(240) };
+        Boot { vmlinuz: &image.vmlinuz, initramfs: &initramfs, memory: 512, limit: Duration::from_secs(420) };
     let outcome = boot.run().unwrap_or_else(|error| panic!("{}: {error:#}", image.release));
     println!("{}:\n{outcome}", image.release);
     assert!(outcome.passed(), "{}: its console was\n{}", image.release, outcome.console);

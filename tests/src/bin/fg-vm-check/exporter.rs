@@ -26,7 +26,7 @@ impl<'a> Exporter<'a> {
             Command::new("/bin/flowgauge").arg(format!("--web.listen-address={ADDRESS}")).spawn()
         })??;
         let mut exporter = Self { process, namespaces };
-        let limit = Instant::now() + Duration::from_secs(60);
+        let limit = Instant::now() + Duration::from_secs(180);
         loop {
             if let Some(status) = exporter.process.try_wait()? {
                 bail!("the exporter ended: {status}");
