@@ -189,14 +189,17 @@ static __noinline bool go_on(struct __sk_buff *skb, struct dns_stream *stream,
 }
 
 /* Tries to have a stream for oneself; another CPU needs some microseconds with it. */
-#define STREAM_TRIES 4096
+#define STREAM_TRIES 256
 
 /*
  * Segments that arrive on several CPUs at once take turns. What a CPU sends is serial already (the
  * socket is locked), and no program is interrupted by one of the same direction of a connection.
+ * A global function, or verifiers would go through what follows after every number of tries.
  */
-static __noinline bool enter(struct dns_stream *stream)
+__noinline int enter(struct dns_stream *stream)
 {
+	if (!stream)
+		return false;
 	for (int i = 0; i < STREAM_TRIES; i++)
 		if (!__sync_val_compare_and_swap(&stream->busy, 0, 1))
 			return true;
