@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use caps::Capability;
-use flowgauge_labels::{Config, Conntrack, Resolver, SourceStatus, cgroup_layout};
+use flowgauge_labels::{Config, Conntrack, Layout, Resolver, SourceStatus, cgroup_layout};
 use flowgauge_probes::tcp;
 use parking_lot::Mutex;
 use prometheus_client::encoding::DescriptorEncoder;
@@ -22,13 +22,14 @@ use crate::kubernetes::{self, Kubernetes};
 use crate::ledger::{Collectors, Ledger, LedgerConfig};
 use crate::naming::{Naming, PortNaming};
 use crate::new_groups::GroupsState;
+use crate::node::{self, Netstat, NetstatSetting, Node};
 use crate::pass::{AskError, PassThread, ProbeState, Shared, Sources};
 use crate::plan;
 use crate::privileges;
 use crate::probes::ProbePlan;
 use crate::quiet::Quiet;
 use crate::source::{ComponentStatus, MetricSource, State};
-use crate::{dns_families, tcp_families, udp_families};
+use crate::{dns_families, http_families, tcp_families, udp_families};
 
 /// The families of the source, for `docs/metrics.md`, in its order.
 pub const FAMILY_GROUPS: &[Group] = &[
@@ -53,6 +54,21 @@ pub const FAMILY_GROUPS: &[Group] = &[
         families: dns_families::FAMILIES,
     },
     Group {
+        title: "HTTP",
+        introduction: "Clear-text HTTP/1.0, HTTP/1.1, HTTP/2 with prior knowledge and gRPC on any port, from the view of whoever asks and of \
+                       whoever answers. A connection is HTTP if its first bytes are a request's; of one that is older than the exporter, what \
+                       begins a segment. Interim responses (1xx but 101) are no responses. Methods are those of RFC 9110 and PATCH, all others \
+                       are `other`. `docs/operations.md` tells what is not seen.",
+        families: http_families::FAMILIES,
+    },
+    Group {
+        title: "Node",
+        introduction: "What the operating system counts and limits, read from its files at each scrape. The host's network namespace is that of \
+                       process 1 below `--path.procfs`. `docs/operations.md` tells what is seen from a container. What this machine has none of is \
+                       not served.",
+        families: node::FAMILIES,
+    },
+    Group {
         title: "Collectors and label sources",
         introduction: "Whether the parts work, what they cost, and everything that was lost, folded or not named.",
         families: collectors::FAMILIES,
@@ -60,8 +76,13 @@ pub const FAMILY_GROUPS: &[Group] = &[
 ];
 
 /// What tells whether a collector would load here, by the name in its flag.
-pub const COLLECTOR_CHECKS: &[(&str, CollectorCheck)] =
-    &[("tcp", plan::check_tcp), ("udp", plan::check_udp), ("dns", plan::check_dns)];
+pub const COLLECTOR_CHECKS: &[(&str, CollectorCheck)] = &[
+    ("tcp", plan::check_tcp),
+    ("udp", plan::check_udp),
+    ("dns", plan::check_dns),
+    ("http", plan::check_http),
+    ("node", node::check),
+];
 
 /// Says what would be observed and how, or why nothing can be.
 pub type CollectorCheck = fn(&Flags) -> Result<String, String>;
@@ -113,8 +134,12 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
         }
     });
     let labels = LabelPlan::new(DEFAULT_LABELS, &flags.labels_add.0, &flags.labels_drop.0);
-    let collectors =
-        Collectors { tcp: flags.collector_tcp(), udp: flags.collector_udp(), dns: flags.collector_dns() };
+    let collectors = Collectors {
+        tcp: flags.collector_tcp(),
+        udp: flags.collector_udp(),
+        dns: flags.collector_dns(),
+        http: flags.collector_http(),
+    };
     let ledger = Ledger::new(LedgerConfig {
         plan: labels,
         collectors,
@@ -130,6 +155,7 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
     } else {
         Part::Disabled
     };
+    let node = flags.collector_node().then(|| start_node(flags, &resolver, layout));
     let required = flags.kubernetes.mode == KubernetesMode::Required;
     Ok(Arc::new(Source {
         resolver,
@@ -139,6 +165,7 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
         shared,
         collectors,
         probes,
+        node,
         failures: Quiet::default(),
     }))
 }
@@ -154,6 +181,26 @@ fn start_kubernetes(flags: &Flags) -> anyhow::Result<Part<Kubernetes>> {
         Err(error) if flags.kubernetes.mode == KubernetesMode::Required => Err(error),
         started => Ok(Part::of(started)),
     }
+}
+
+/// The node collector, and with it the thread that reads the network namespaces.
+fn start_node(flags: &Flags, resolver: &Arc<Resolver>, layout: Layout) -> Node {
+    let host = flowgauge_labels::host_name(&flags.paths.procfs, &flags.paths.rootfs);
+    let setting = NetstatSetting {
+        procfs: flags.paths.procfs.clone(),
+        resolver: Arc::clone(resolver),
+        layout,
+        host: host.unwrap_or_else(|| "host".to_owned()),
+        most: flags.series_limit as usize / 50,
+    };
+    let netstat = Netstat::start(setting, || {
+        if let Err(error) = privileges::confine(privileges::READING) {
+            tracing::warn!(%error, "the netstat thread cannot give up privileges");
+        }
+    });
+    let netstat =
+        netstat.inspect_err(|error| tracing::warn!(%error, "without counters of network namespaces"));
+    Node::start(flags, netstat.ok())
 }
 
 fn start_probes(
@@ -227,6 +274,7 @@ struct Source {
     shared: Arc<Shared>,
     collectors: Collectors,
     probes: Part<PassThread>,
+    node: Option<Node>,
     /// Of passes for scrapes.
     failures: Quiet,
 }
@@ -251,7 +299,7 @@ impl Source {
     }
 
     /// How each collector fares: its name, and what it sees or why it sees nothing; None if it is switched off.
-    fn collector_states(&self, state: &ProbeState) -> [(&'static str, Option<Result<String, String>>); 3] {
+    fn collector_states(&self, state: &ProbeState) -> [(&'static str, Option<Result<String, String>>); 4] {
         let running = |failed: &Option<String>, error: Option<&String>, sees: String| match &self.probes {
             Part::Failed(reason) => Err(reason.clone()),
             _ => match failed.as_ref().or(error) {
@@ -266,17 +314,21 @@ impl Source {
         let sockets = state.last.sockets;
         let tcp =
             format!("TCP sockets of all network namespaces, read at each scrape; {sockets} at the last pass");
-        let Collectors { tcp: want_tcp, udp, dns } = self.collectors;
+        let Collectors { tcp: want_tcp, udp, dns, http } = self.collectors;
         [
             ("tcp", want_tcp.then(|| running(&state.tcp_failed, state.error.as_ref(), tcp))),
             ("udp", udp.then(|| packets("datagrams of all sockets, as they pass"))),
             ("dns", dns.then(|| packets("DNS messages of all sockets, as they pass"))),
+            ("http", http.then(|| packets("clear-text HTTP and gRPC of all sockets, as they pass"))),
         ]
     }
 }
 
 impl MetricSource for Source {
     fn refresh(&self) -> Result<(), anyhow::Error> {
+        if let Some(node) = &self.node {
+            node.read();
+        }
         // A pass that fails is told by collector_up; the rest is served.
         let Part::Running(thread) = &self.probes else { return Ok(()) };
         match thread.pass() {
@@ -300,17 +352,22 @@ impl MetricSource for Source {
         let overrun = self.conntrack.as_ref().map_or(0, |conntrack| conntrack.lost());
         let state = self.shared.state.lock().clone();
         let states = self.collector_states(&state);
-        let up: Vec<_> =
-            states.iter().filter_map(|(name, state)| Some((*name, state.as_ref()?.is_ok()))).collect();
+        let node = ("node", self.node.as_ref().map(Node::fares));
+        let states = states.iter().chain([&node]);
+        let up: Vec<_> = states.filter_map(|(name, state)| Some((*name, state.as_ref()?.is_ok()))).collect();
         let ledger = self.shared.ledger.lock();
         ledger.encode(&mut encoder)?;
+        if let Some(node) = &self.node {
+            node.encode(&mut encoder)?;
+        }
         collectors::encode(&mut encoder, &up, &state, &ledger, &sources, overrun)?;
         collectors::encode_instance(&mut encoder, self.resolver.instance().as_ref())
     }
 
     fn status(&self) -> Vec<ComponentStatus> {
         let state = self.shared.state.lock();
-        let collectors = self.collector_states(&state).map(|(name, fares)| {
+        let node = ("node", self.node.as_ref().map(Node::fares));
+        let collectors = self.collector_states(&state).into_iter().chain([node]).map(|(name, fares)| {
             let (state, detail) = match fares {
                 None => (State::Disabled, format!("switched off by --no-collector.{name}")),
                 Some(Ok(detail)) => (State::Up, detail),
@@ -325,7 +382,7 @@ impl MetricSource for Source {
             detail: source.detail,
         });
         let groups = state.groups.as_ref().map(GroupsState::status);
-        collectors.into_iter().chain(sources).chain(groups).collect()
+        collectors.chain(sources).chain(groups).collect()
     }
 
     fn ready(&self) -> bool {

@@ -86,7 +86,7 @@ pub fn run(flags: &Flags) -> Report {
     match privileges::effective() {
         Ok(effective) => {
             items.extend([host::bpf(&effective), host::reading(&effective)]);
-            if flags.collector_udp() || flags.collector_dns() {
+            if flags.collector_udp() || flags.collector_dns() || flags.collector_http() {
                 items.push(host::attaching(&effective));
             }
         }
@@ -115,7 +115,13 @@ pub fn run(flags: &Flags) -> Report {
     items.extend(cloud::items(flags));
     items.extend(kubernetes::items(flags));
     items.extend(flags.listen_addresses.iter().map(listen));
-    let wanted = [flags.collector_tcp(), flags.collector_udp(), flags.collector_dns()];
+    let wanted = [
+        flags.collector_tcp(),
+        flags.collector_udp(),
+        flags.collector_dns(),
+        flags.collector_http(),
+        flags.collector_node(),
+    ];
     for ((name, check), _) in app::COLLECTOR_CHECKS.iter().zip(wanted).filter(|(_, wanted)| *wanted) {
         items.push(collector(name, check(flags)));
     }

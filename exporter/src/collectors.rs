@@ -57,14 +57,20 @@ static MISSES: Family = family(
     "Runs that the kernel skipped because the same program was running on that CPU already.",
     "bpf_prog_info.recursion_misses",
 );
-static MAP_ENTRIES: Family =
-    family("map_entries", Gauge, None, &["map"], "Entries in the BPF map.", "counters in the programs");
+static MAP_ENTRIES: Family = family(
+    "map_entries",
+    Gauge,
+    None,
+    &["map"],
+    "Entries in the BPF map; of http2_connections, connections whose header tables are kept.",
+    "counters in the programs",
+);
 static MAP_CAPACITY: Family = family(
     "map_capacity",
     Gauge,
     None,
     &["map"],
-    "Most entries that the BPF map can hold.",
+    "Most entries that the map can hold.",
     "bpf_map_info.max_entries",
 );
 static LOST: Family = family(
@@ -281,7 +287,7 @@ impl<'a> ProbeHealth<'a> {
 
     fn of_packets(state: &'a PacketState) -> Self {
         let packets::Health { lost, lost_udp_bytes: _, undecodable, programs, maps } = &state.health;
-        let lost = packets::LOST_REASONS.into_iter().zip(*lost).collect();
+        let lost = packets::LOST_REASONS.into_iter().zip(*lost).chain(state.http2.lost.reasons()).collect();
         Self { programs, maps, lost, undecodable: *undecodable }
     }
 
@@ -295,9 +301,14 @@ impl<'a> ProbeHealth<'a> {
 }
 
 /// Writes what the probes' programs and maps cost and lost. `overrun` are the conntrack events known to be lost.
-fn encode_probes(out: &mut Writer<'_, '_>, probes: &[ProbeHealth<'_>], overrun: u64) -> fmt::Result {
+fn encode_probes(
+    out: &mut Writer<'_, '_>,
+    probes: &[ProbeHealth<'_>],
+    http2: Option<&MapUse>,
+    overrun: u64,
+) -> fmt::Result {
     let programs = || probes.iter().flat_map(|probe| probe.programs);
-    let maps = || probes.iter().flat_map(|probe| probe.maps);
+    let maps = || probes.iter().flat_map(|probe| probe.maps).chain(http2);
     out.samples(&RUN_SECONDS, programs().map(|used| (used.program, used.run_ns as f64 / 1e9)))?;
     out.samples(&RUNS, programs().map(|used| (used.program, used.runs as f64)))?;
     out.samples(&MISSES, programs().map(|used| (used.program, used.recursion_misses as f64)))?;
@@ -325,7 +336,11 @@ pub fn encode(
 ) -> fmt::Result {
     let mut out = Writer(encoder);
     out.samples(&UP, up.iter().map(|(name, up)| (*name, f64::from(u8::from(*up)))))?;
-    encode_probes(&mut out, &ProbeHealth::all(probe), overrun)?;
+    let http2 = probe.packets.as_ref().map(|packets| {
+        let (entries, capacity) = packets.http2.connections;
+        MapUse { map: "http2_connections", entries: entries as u64, capacity: capacity as u64 }
+    });
+    encode_probes(&mut out, &ProbeHealth::all(probe), http2.as_ref(), overrun)?;
     out.one(&MOVED, probe.health.moved_chains as f64)?;
     out.one(&PASSES, probe.passes as f64)?;
     out.one(&PASS_FAILURES, probe.failures as f64)?;

@@ -7,6 +7,7 @@ mod dns;
 mod kubernetes;
 mod label_names;
 mod listen_address;
+mod node;
 mod usage;
 mod values;
 
@@ -23,6 +24,7 @@ pub use kubernetes::{ConntrackMode, KubernetesFlags, KubernetesMode, PodsWatched
 pub use label_names::OPTIONAL_LABELS;
 pub use label_names::{AddedLabels, DEFAULT_LABELS, DroppedLabels};
 pub use listen_address::{Host, ListenAddress};
+pub use node::{InterfacePatterns, NodeFlags};
 pub use usage::Usage;
 use values::Ports;
 
@@ -62,6 +64,10 @@ pub struct Flags {
     /// How DNS is measured.
     #[command(flatten)]
     pub dns: DnsFlags,
+
+    /// What is served of the node.
+    #[command(flatten)]
+    pub node: NodeFlags,
 
     /// YAML file that names addresses this node cannot know: CIDRs and ports to workload, namespace, zone.
     #[arg(
@@ -262,6 +268,16 @@ impl Flags {
     /// Whether the DNS collector is wanted.
     pub const fn collector_dns(&self) -> bool {
         self.collectors.dns()
+    }
+
+    /// Whether the HTTP collector is wanted.
+    pub const fn collector_http(&self) -> bool {
+        self.collectors.http()
+    }
+
+    /// Whether the node collector is wanted.
+    pub const fn collector_node(&self) -> bool {
+        self.collectors.node()
     }
 
     /// The operator's names file.

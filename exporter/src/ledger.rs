@@ -9,6 +9,7 @@ mod budget;
 mod dns;
 mod encode;
 mod entry;
+mod http;
 mod listeners;
 mod tcp;
 mod udp;
@@ -50,6 +51,8 @@ pub struct Collectors {
     pub udp: bool,
     /// DNS messages.
     pub dns: bool,
+    /// HTTP requests.
+    pub http: bool,
 }
 
 /// How the ledger is kept.

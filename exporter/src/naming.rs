@@ -142,6 +142,11 @@ impl Naming {
         self.services.catch_up();
     }
 
+    /// The same, for a connection that may have been asked for before.
+    pub fn backend_again(&mut self, key: &FlowKey, source: u64, port: u16) -> Option<Backend> {
+        self.services.backend_again(key, source, port)
+    }
+
     /// Where a connection to a Service really went; told once for each.
     pub fn backend(&mut self, key: &FlowKey, source: u64, port: u16) -> Option<Backend> {
         self.services.backend(key, source, port)

@@ -3,8 +3,9 @@
 //!
 //! Everything that needs a privilege happens here; the threads that serve have none.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -16,12 +17,14 @@ use flowgauge_probes::tcp::{Health, PassReport};
 use parking_lot::Mutex;
 
 use crate::dns::Messages;
+use crate::http2::{Http2, Http2State};
 use crate::ledger::Ledger;
 use crate::naming::Naming;
 use crate::new_groups::{GroupsState, NewGroups};
 use crate::post::Post;
 use crate::probes::{ProbePlan, Probes, Storage};
 use crate::quiet::Quiet;
+use crate::waker::Waker;
 
 /// How often the kernel's maps are looked after when nobody scrapes.
 const TEND: Duration = Duration::from_secs(1);
@@ -84,6 +87,8 @@ pub struct PacketState {
     pub health: packets::Health,
     /// The last error, while it lasts.
     pub error: Option<String>,
+    /// HTTP/2 connections.
+    pub http2: Http2State,
 }
 
 /// Where names come from.
@@ -98,6 +103,8 @@ pub struct Sources {
 
 enum Request {
     Pass(SyncSender<Result<(), String>>),
+    /// The ring of HTTP/2 frames fills.
+    Drain,
     Reload(SyncSender<()>),
 }
 
@@ -115,6 +122,7 @@ pub enum AskError {
 /// A running pass thread. Dropping it ends the thread and detaches the programs.
 pub struct PassThread {
     requests: Option<SyncSender<Request>>,
+    waker: Option<Waker>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -148,6 +156,7 @@ impl PassThread {
                     services: 0,
                     naming,
                     messages,
+                    http2: Http2::new(),
                     shared,
                     passed: Instant::now(),
                     tended: Instant::now(),
@@ -158,13 +167,20 @@ impl PassThread {
                 // What is wrong with it is told as with any other pass.
                 let first = worker.pass();
                 worker.report(first);
-                if started.send(()).is_ok() {
+                if started.send(worker.http2_ring()).is_ok() {
                     worker.run(&receiver);
                 }
             })
             .context("starting the probes thread")?;
-        answer.recv().map_err(|_| anyhow!("the probes thread died while it loaded the probes"))?;
-        Ok(Self { requests: Some(requests), thread: Some(thread) })
+        let ring = answer.recv().map_err(|_| anyhow!("the probes thread died while it loaded the probes"))?;
+        let waker = ring.map(|ring| {
+            let requests = requests.clone();
+            // One that waits already does for this one as well.
+            let wake =
+                move || !matches!(requests.try_send(Request::Drain), Err(TrySendError::Disconnected(_)));
+            Waker::start(ring, wake).context("starting the waker thread")
+        });
+        Ok(Self { requests: Some(requests), waker: waker.transpose()?, thread: Some(thread) })
     }
 
     /// Makes a pass and waits for it.
@@ -194,6 +210,7 @@ impl PassThread {
 impl Drop for PassThread {
     fn drop(&mut self) {
         // The thread ends when nobody can ask any more.
+        drop(self.waker.take());
         drop(self.requests.take());
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -212,6 +229,8 @@ struct Worker<'o> {
     naming: Naming,
     /// What samples of DNS messages tell.
     messages: Messages,
+    /// What is known of HTTP/2 connections.
+    http2: Http2,
     shared: Arc<Shared>,
     /// When the last pass ended that did not fail.
     passed: Instant,
@@ -235,6 +254,7 @@ impl Worker<'_> {
                     // Whoever asked may have gone.
                     let _ = reply.send(result);
                 }
+                Ok(Request::Drain) => self.drain_http2(),
                 Ok(Request::Reload(reply)) => {
                     self.sources.resolver.reload();
                     let _ = reply.send(());
@@ -243,6 +263,22 @@ impl Worker<'_> {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
+    }
+
+    /// What becomes readable when HTTP/2 frames wait; None if none are wanted.
+    fn http2_ring(&self) -> Option<OwnedFd> {
+        let ring = self.probes.packets.as_ref()?.http2_waits();
+        ring.inspect_err(|error| tracing::warn!(%error, "HTTP/2 frames may be lost")).ok()?
+    }
+
+    fn drain_http2(&mut self) {
+        let Some(probe) = &mut self.probes.packets else { return };
+        let mut ledger = self.shared.ledger.lock();
+        let mut post = Post::new(&mut ledger, &mut self.naming).with_http2(&mut self.http2);
+        let drained = probe.hand_out_http2(&mut post);
+        ledger.finish();
+        drop(ledger);
+        self.report(drained.map_err(Into::into));
     }
 
     /// Between requests: what cannot wait for the next pass.
@@ -269,7 +305,9 @@ impl Worker<'_> {
         let departures = self.sources.resolver.departures();
         let mut ledger = self.shared.ledger.lock();
         ledger.begin(Instant::now());
-        let mut post = Post::new(&mut ledger, &mut self.naming).with_messages(&mut self.messages);
+        let mut post = Post::new(&mut ledger, &mut self.naming)
+            .with_messages(&mut self.messages)
+            .with_http2(&mut self.http2);
         // What clients were told by DNS names the servers of their connections, and who listens is known after TCP's pass.
         let names = self.probes.packets.as_mut().map_or(Ok(()), |probe| probe.hand_out_samples(&mut post));
         let tcp = self.probes.tcp.as_mut().map(|probe| probe.pass(&mut post)).transpose();
@@ -305,9 +343,11 @@ impl Worker<'_> {
             state.keys = probe.keys();
             state.error = tcp.as_ref().err().map(ToString::to_string);
         }
+        let http2 = self.http2.state();
         state.packets = self.probes.packets.as_ref().map(|probe| PacketState {
             health: probe.health(),
             error: packets.as_ref().err().map(ToString::to_string),
+            http2,
         });
         state.last = tcp?.unwrap_or_default();
         packets
@@ -327,7 +367,11 @@ impl Worker<'_> {
             if self.services == 0 {
                 conntrack.settle(LISTING);
             }
+            let all: Vec<_> = all.into_iter().collect();
             if let Some(probe) = &mut self.probes.tcp {
+                probe.add_services(all.iter().copied())?;
+            }
+            if let Some(probe) = &mut self.probes.packets {
                 probe.add_services(all)?;
             }
             self.services = version;
@@ -353,7 +397,9 @@ impl Worker<'_> {
             return self.pass();
         }
         let mut ledger = self.shared.ledger.lock();
-        let mut post = Post::new(&mut ledger, &mut self.naming).with_messages(&mut self.messages);
+        let mut post = Post::new(&mut ledger, &mut self.naming)
+            .with_messages(&mut self.messages)
+            .with_http2(&mut self.http2);
         let tcp = match &mut self.probes.tcp {
             Some(probe) if probe.is_filling() => probe.drain_closed(&mut post).map(drop),
             _ => Ok(()),
@@ -399,7 +445,7 @@ mod tests {
             }
             receiver.recv().unwrap();
         });
-        let thread = PassThread { requests: Some(requests), thread: Some(thread) };
+        let thread = PassThread { requests: Some(requests), waker: None, thread: Some(thread) };
         assert!(matches!(thread.pass(), Err(AskError::Failed(reason)) if reason == "no memory"));
         assert!(matches!(thread.pass(), Err(AskError::Dead)));
         assert!(matches!(thread.pass(), Err(AskError::Dead)));

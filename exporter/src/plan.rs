@@ -14,10 +14,11 @@ use crate::probes::ProbePlan;
 
 /// What is to be loaded on a host with these control groups. `services`: Services may be dialled.
 pub fn probe_plan(flags: &Flags, layout: &Layout, services: bool) -> ProbePlan {
-    let (udp, dns) = (flags.collector_udp(), flags.collector_dns());
+    let wanted =
+        Packet { udp: flags.collector_udp(), dns: flags.collector_dns(), http: flags.collector_http() };
     ProbePlan {
         tcp: flags.collector_tcp().then(|| tcp_options(flags, layout, services)),
-        packets: (udp || dns).then(|| packet_options(flags, layout, udp, dns)),
+        packets: wanted.any().then(|| packet_options(flags, layout, services, wanted)),
         hierarchy: hierarchy(layout),
     }
 }
@@ -45,15 +46,31 @@ fn tcp_options(flags: &Flags, layout: &Layout, services: bool) -> TcpOptions {
     }
 }
 
+/// What the packet probe is wanted for.
+#[derive(Clone, Copy, Default)]
+struct Packet {
+    udp: bool,
+    dns: bool,
+    http: bool,
+}
+
+impl Packet {
+    const fn any(self) -> bool {
+        self.udp || self.dns || self.http
+    }
+}
+
 /// How the packet probe is loaded.
-fn packet_options(flags: &Flags, layout: &Layout, udp: bool, dns: bool) -> PacketOptions {
+fn packet_options(flags: &Flags, layout: &Layout, services: bool, wanted: Packet) -> PacketOptions {
     PacketOptions {
-        udp,
-        dns: dns.then(|| DnsOptions {
+        udp: wanted.udp,
+        dns: wanted.dns.then(|| DnsOptions {
             ports: flags.dns.ports().to_vec(),
             timeout: flags.dns.timeout,
             domains: flags.dns.names > 0,
         }),
+        http: wanted.http,
+        services: wanted.http && services,
         cgroup_root: layout.unified.clone(),
         mute_cgroups: layout.silent_ids(),
         process_hierarchy: hierarchy(layout),
@@ -94,21 +111,27 @@ pub fn check_tcp(flags: &Flags) -> Result<String, String> {
 
 /// As [`check_tcp`], of UDP.
 pub fn check_udp(flags: &Flags) -> Result<String, String> {
-    check_packets(flags, true)
+    check_packets(flags, Packet { udp: true, ..Packet::default() })
         .map(|()| "loads; the programs are attached to the root control group".to_owned())
 }
 
 /// As [`check_tcp`], of DNS.
 pub fn check_dns(flags: &Flags) -> Result<String, String> {
-    check_packets(flags, false)?;
+    check_packets(flags, Packet { dns: true, ..Packet::default() })?;
     let ports: Vec<String> = flags.dns.ports().iter().map(u16::to_string).collect();
     let timeout = flags.dns.timeout;
     Ok(format!("loads; looks at port {}, an answer may take {timeout:?}", ports.join(", ")))
 }
 
-fn check_packets(flags: &Flags, udp: bool) -> Result<(), String> {
+/// As [`check_tcp`], of HTTP.
+pub fn check_http(flags: &Flags) -> Result<String, String> {
+    check_packets(flags, Packet { http: true, ..Packet::default() })?;
+    Ok("loads; the programs are attached to the root control group".to_owned())
+}
+
+fn check_packets(flags: &Flags, wanted: Packet) -> Result<(), String> {
     let layout = cgroup_layout(&flags.paths.cgroup, &flags.paths.procfs);
-    let options = packet_options(flags, &layout, udp, !udp);
+    let options = packet_options(flags, &layout, flags.kubernetes.mode != KubernetesMode::Off, wanted);
     let mut storage = packets::Storage::default();
     let mut probe = Packets::<()>::load(&mut storage, options).map_err(|error| error.to_string())?;
     probe.pass(&mut packets::Discard).map_err(|error| error.to_string())

@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
-use flowgauge_probes::packets::{self, DnsCounts, DnsSample, NXDOMAIN, UdpCounts};
+use flowgauge_probes::packets::{self, DnsCounts, DnsSample, Http2Record, HttpGrowth, NXDOMAIN, UdpCounts};
 use flowgauge_probes::tcp::{Backend, Counter, Counters, Events, Listener, Processes, Sink};
 use flowgauge_probes::{FlowKey, Role, Transport, monotonic};
 
 use crate::dns::Messages;
+use crate::http2::{Http2, Told};
 use crate::ledger::{Entry, Ledger, ListenerEntry, Place};
 use crate::naming::{Naming, Since, is_unattributed};
 
@@ -25,6 +26,7 @@ pub struct Post<'a> {
     ledger: &'a mut Ledger,
     naming: &'a mut Naming,
     messages: Option<&'a mut Messages>,
+    http2: Option<&'a mut Http2>,
     now: Since,
     /// When it began, nanoseconds of the clock that programs read.
     begun: u64,
@@ -34,12 +36,17 @@ impl<'a> Post<'a> {
     /// For one pass, which begins now.
     pub fn new(ledger: &'a mut Ledger, naming: &'a mut Naming) -> Self {
         let now = naming.now();
-        Self { ledger, naming, messages: None, now, begun: monotonic() }
+        Self { ledger, naming, messages: None, http2: None, now, begun: monotonic() }
     }
 
     /// Learns from samples of DNS messages as well.
     pub fn with_messages(self, messages: &'a mut Messages) -> Self {
         Self { messages: Some(messages), ..self }
+    }
+
+    /// Follows HTTP/2 connections as well.
+    pub fn with_http2(self, http2: &'a mut Http2) -> Self {
+        Self { http2: Some(http2), ..self }
     }
 
     /// Ends a pass over packets, after all counts. Between passes, samples and counts may be taken without it.
@@ -194,6 +201,27 @@ impl packets::Sink<Tag> for Post<'_> {
         {
             messages.counted(key, place);
         }
+    }
+
+    fn backend(&mut self, key: &FlowKey, source: u64, port: u16) -> Option<Backend> {
+        self.naming.backend_again(key, source, port)
+    }
+
+    fn http(&mut self, key: &FlowKey, tag: &mut Tag, growth: &HttpGrowth, processes: &Processes) {
+        // The bytes are counted with their connection.
+        if let Some(entry) = self.entry(key, tag, 0, processes) {
+            entry.http().add(growth);
+        }
+    }
+
+    fn http2(&mut self, record: &Http2Record<'_>, tag: &mut Tag, processes: &Processes) {
+        let Some(http2) = self.http2.take() else { return };
+        http2.take(record, |told| match (told, self.entry(&record.key, tag, 0, processes)) {
+            (Told::Request(growth), Some(entry)) => entry.http().add(&growth),
+            (Told::Grpc(status), Some(entry)) => entry.http().add_grpc(status),
+            (_, None) => {}
+        });
+        self.http2 = Some(http2);
     }
 
     fn receive_drops(&mut self, key: &FlowKey, drops: u64, processes: &Processes) {

@@ -132,7 +132,7 @@ struct question {
 	u16 pad;
 };
 
-static __always_inline bool is_dns_port(u16 port)
+static __noinline bool is_dns_port(u16 port)
 {
 	bool found = false;
 

@@ -8,6 +8,7 @@
 #define FG_DNS_STREAM_H
 
 #include "dns_message.h"
+#include "turn.h"
 
 #define LENGTH_BYTES 2
 
@@ -188,30 +189,6 @@ static __noinline bool go_on(struct __sk_buff *skb, struct dns_stream *stream,
 	return true;
 }
 
-/* Tries to have a stream for oneself; another CPU needs some microseconds with it. */
-#define STREAM_TRIES 256
-
-/*
- * Segments that arrive on several CPUs at once take turns. What a CPU sends is serial already (the
- * socket is locked), and no program is interrupted by one of the same direction of a connection.
- * A global function, or verifiers would go through what follows after every number of tries.
- */
-__noinline int enter(struct dns_stream *stream)
-{
-	if (!stream)
-		return false;
-	for (int i = 0; i < STREAM_TRIES; i++)
-		if (!__sync_val_compare_and_swap(&stream->busy, 0, 1))
-			return true;
-	lost(FG_LOST_DNS_STREAM_GAP);
-	return false;
-}
-
-static __always_inline void leave(struct dns_stream *stream)
-{
-	__sync_val_compare_and_swap(&stream->busy, 1, 0);
-}
-
 /* Counts the messages whose head ends in a segment. */
 static __always_inline void count_segment(struct __sk_buff *skb, struct bpf_sock *sk,
 					  struct fg_socket *socket, struct packet *packet)
@@ -229,10 +206,10 @@ static __always_inline void count_segment(struct __sk_buff *skb, struct bpf_sock
 		return;
 	}
 	stream = &streams->direction[packet->out & 1];
-	if (!enter(stream))
+	if (!enter_turn(&stream->busy, FG_LOST_DNS_STREAM_GAP))
 		return;
 	if (!go_on(skb, stream, packet, &segment)) {
-		leave(stream);
+		leave_turn(&stream->busy);
 		return;
 	}
 	for (int i = 0; i < SEGMENT_STEPS; i++) {
@@ -248,7 +225,7 @@ static __always_inline void count_segment(struct __sk_buff *skb, struct bpf_sock
 	lost(FG_LOST_DNS_STREAM_GAP);
 	stream->state = STREAM_NEW;
 done:
-	leave(stream);
+	leave_turn(&stream->busy);
 }
 
 #endif

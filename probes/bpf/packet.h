@@ -9,6 +9,7 @@
 #define IPPROTO_UDP 17
 
 #define UDP_HEADER 8
+#define TCP_HEADER 20
 
 /* The fixed header and the option headers of IPv6 that may stand before the transport header. */
 #define IPV6_HEADER  40

@@ -91,20 +91,26 @@ static __always_inline void bound_address(u8 *address, struct bpf_sock *sk)
 	}
 }
 
+/* What a socket does not change. */
+static __noinline void describe(struct fg_socket *socket, struct bpf_sock *sk)
+{
+	struct sock *kernel = kernel_sock(sk);
+
+	socket->cgroup = BPF_CORE_READ(kernel, sk_cgrp_data.cgroup, kn, id);
+	socket->netns = netns_of(kernel);
+	bound_address(socket->bound_to, sk);
+	socket->bound =
+		!!(BPF_CORE_READ_BITFIELD_PROBED(kernel, sk_userlocks) & SOCK_BINDPORT_LOCK);
+}
+
 /* The socket's memory, made at its first packet. */
 static __noinline struct fg_socket *socket_of(struct bpf_sock *sk, bool out)
 {
 	struct fg_socket *socket = bpf_sk_storage_get(&packet_sockets, sk, NULL, 0);
 	struct fg_socket first = {};
-	struct sock *kernel;
 
 	if (!socket) {
-		kernel = kernel_sock(sk);
-		first.cgroup = BPF_CORE_READ(kernel, sk_cgrp_data.cgroup, kn, id);
-		first.netns = netns_of(kernel);
-		bound_address(first.bound_to, sk);
-		first.bound = !!(BPF_CORE_READ_BITFIELD_PROBED(kernel, sk_userlocks) &
-				 SOCK_BINDPORT_LOCK);
+		describe(&first, sk);
 		socket = bpf_sk_storage_get(&packet_sockets, sk, &first,
 					    BPF_SK_STORAGE_GET_F_CREATE);
 		/* Another CPU may have been faster. */

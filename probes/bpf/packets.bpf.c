@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * UDP and DNS: what passes the sockets of this host, added up by flow key.
+ * UDP, DNS and HTTP: what passes the sockets of this host, added up by flow key.
  *
  * A pair of cgroup_skb programs at the root of the version 2 hierarchy sees each packet that a
  * socket sends, before it is cut to the path's MTU, and each that is about to be queued for one.
- * They never hold a packet up. TCP that is no DNS leaves them after a look at its ports.
+ * They never hold a packet up. TCP that is neither DNS nor HTTP leaves them after a look-up.
  *
  * Not seen: packets that are forwarded or belong to no socket; what a socket's buffer has no room
  * for is counted as received, and by udp_drop besides.
@@ -29,6 +29,11 @@ enum fg_lost_reason {
 	FG_LOST_DNS_QUERIES_FULL,   /* a query is not waited for */
 	FG_LOST_DNS_RING_FULL,	    /* a DNS message was not handed out */
 	FG_LOST_DNS_STREAM_GAP,	    /* DNS over TCP: a segment was missing or out of order */
+	FG_LOST_HTTP_FLOWS_FULL,    /* an HTTP response's flow found no room */
+	FG_LOST_HTTP_PIPELINE,	    /* too many requests wait: one has no method and time */
+	FG_LOST_HTTP_MALFORMED,	    /* a response with a status code that is none */
+	FG_LOST_HTTP_STREAM_GAP,    /* HTTP: a segment was missing, or is not understood */
+	FG_LOST_HTTP2_RING_FULL,    /* a piece of an HTTP/2 frame was not handed out */
 	FG_LOST_REASONS,
 };
 
@@ -37,6 +42,8 @@ enum fg_lost_reason {
 #include "packet_flow.h"
 #include "udp.h"
 #include "dns_stream.h"
+#include "accepted.h"
+#include "http_socket.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -44,8 +51,10 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 const volatile bool fg_udp;
 const volatile bool fg_dns;
+const volatile bool fg_http;
 
-static __always_inline void count(struct __sk_buff *skb, bool out)
+/* UDP and DNS. A function of its own, for its stack. */
+static __noinline void count(struct __sk_buff *skb, bool out)
 {
 	struct packet packet = {.out = out};
 	struct fg_socket *socket;
@@ -81,55 +90,76 @@ static __always_inline void count(struct __sk_buff *skb, bool out)
 		count_udp(skb, sk, socket, &packet);
 }
 
-/* Whether nothing of the packet counts: the most there are, told by what is in reach at once. */
-static __always_inline bool is_of_no_interest(const struct __sk_buff *skb)
+/* What a packet is to be looked at for. */
+enum interest {
+	INTEREST_NONE,
+	INTEREST_HTTP,
+	INTEREST_REST, /* UDP, DNS; or it cannot be told by what is in reach at once */
+};
+
+/* Tells most packets, which are of no interest, or HTTP at best, by what is in reach at once. */
+static __always_inline enum interest interest_in(const struct __sk_buff *skb,
+						 struct http_segment *segment)
 {
-	const u8 *begin = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	const u16 *ports;
+	const u8 *begin = (void *)(long)skb->data, *end = (void *)(long)skb->data_end, *tcp;
 	u32 at;
 
 	if (begin + IPV6_HEADER > end)
-		return false;
+		return INTEREST_REST;
 	if (begin[0] >> 4 == 4) {
 		if (begin[9] != IPPROTO_TCP)
-			return begin[9] != IPPROTO_UDP;
+			return begin[9] == IPPROTO_UDP ? INTEREST_REST : INTEREST_NONE;
 		at = (begin[0] & 15) * 4;
 	} else {
 		if (begin[6] != IPPROTO_TCP)
-			return false;
+			return INTEREST_REST;
 		at = IPV6_HEADER;
 	}
-	if (!fg_dns)
-		return true;
-	ports = (const u16 *)(begin + at);
-	if ((const u8 *)(ports + 2) > end)
-		return false;
-	return !is_dns_port(bpf_ntohs(ports[0])) && !is_dns_port(bpf_ntohs(ports[1]));
+	if (!fg_dns && !fg_http)
+		return INTEREST_NONE;
+	tcp = begin + at;
+	if (tcp + TCP_HEADER > end)
+		return INTEREST_REST;
+	segment->at = at + (tcp[12] >> 4) * 4;
+	segment->end = skb->len;
+	segment->reset = !!(tcp[13] & TCP_RST);
+	/* Most of them carry nothing. */
+	if (segment->at >= segment->end && !segment->reset)
+		return INTEREST_NONE;
+	if (fg_dns && (is_dns_port(tcp[0] << 8 | tcp[1]) || is_dns_port(tcp[2] << 8 | tcp[3])))
+		return INTEREST_REST;
+	segment->sequence = (u32)tcp[4] << 24 | tcp[5] << 16 | tcp[6] << 8 | tcp[7];
+	/* With TCP Fast Open, a SYN may carry payload; it takes a sequence number itself. */
+	segment->sequence += !!(tcp[13] & TCP_SYN);
+	return fg_http ? INTEREST_HTTP : INTEREST_NONE;
+}
+
+static __always_inline void look_at(struct __sk_buff *skb, u32 program, bool out)
+{
+	struct http_segment segment = {.out = out};
+	enum interest interest = interest_in(skb, &segment);
+	u64 begin;
+
+	if (interest == INTEREST_HTTP) {
+		on_http_segment(skb, program, &segment);
+	} else if (interest == INTEREST_REST) {
+		begin = cost_begin(program, 64);
+		count(skb, out);
+		cost_end(program, begin);
+	}
 }
 
 SEC("cgroup_skb/egress")
 int packet_out(struct __sk_buff *skb)
 {
-	u64 begin;
-
-	if (is_of_no_interest(skb))
-		return PASS;
-	begin = cost_begin(FG_PACKET_OUT, 64);
-	count(skb, true);
-	cost_end(FG_PACKET_OUT, begin);
+	look_at(skb, FG_PACKET_OUT, true);
 	return PASS;
 }
 
 SEC("cgroup_skb/ingress")
 int packet_in(struct __sk_buff *skb)
 {
-	u64 begin;
-
-	if (is_of_no_interest(skb))
-		return PASS;
-	begin = cost_begin(FG_PACKET_IN, 64);
-	count(skb, false);
-	cost_end(FG_PACKET_IN, begin);
+	look_at(skb, FG_PACKET_IN, false);
 	return PASS;
 }
 

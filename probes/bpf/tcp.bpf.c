@@ -39,7 +39,7 @@ enum fg_lost_reason {
 
 #include "cost.h"
 #include "tcp_sock.h"
-#include "tcp_service.h"
+#include "service.h"
 #include "tcp_owner.h"
 #include "tcp_closed.h"
 

@@ -122,8 +122,13 @@ static __always_inline void own(struct fg_key *key, struct tcp_sock *tp, bool ty
 	if (key->role == FG_CLIENT) {
 		if (wants_process(key->cgroup))
 			key->process = process_of(tp);
-		if (fg_services)
-			mark_service(key, tp, typed);
+		if (fg_services && dials_service(key)) {
+			u64 own[2];
+
+			own_address((u8 *)own, tp, typed);
+			mark_service(key, (u8 *)own,
+				     bpf_ntohs(READ(typed, tp, inet_conn.icsk_inet.inet_sport)));
+		}
 	} else if (key->peer == FG_PEER_LOCAL) {
 		struct local_pair pair;
 		struct local_owner *owner;

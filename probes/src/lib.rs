@@ -6,6 +6,7 @@
 
 pub mod cgroups;
 mod error;
+pub mod ethtool;
 mod kernel;
 mod maps;
 pub mod packets;

@@ -10,9 +10,10 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use flowgauge_probes::packets::{
-    DnsCounts, DnsOptions, DnsSample, PacketOptions, Packets, Sink, Storage, UdpCounts,
+    DnsCounts, DnsOptions, DnsSample, Http2Record, HttpGrowth, PacketOptions, Packets, Sink, Storage,
+    UdpCounts,
 };
-use flowgauge_probes::tcp::{Listener, ProcessHierarchy, Processes};
+use flowgauge_probes::tcp::{Backend, Listener, ProcessHierarchy, Processes};
 use flowgauge_probes::{FlowKey, Peer, Role};
 
 /// Each test sees every packet of the host: one at a time keeps the others' out of the way.
@@ -45,6 +46,11 @@ impl Sink<()> for Seen {
     fn dns(&mut self, key: &FlowKey, (): &mut (), growth: &DnsCounts, _: &Processes) {
         self.dns.entry(*key).or_default().push(*growth);
     }
+    fn backend(&mut self, _: &FlowKey, _: u64, _: u16) -> Option<Backend> {
+        None
+    }
+    fn http(&mut self, _: &FlowKey, (): &mut (), _: &HttpGrowth, _: &Processes) {}
+    fn http2(&mut self, _: &Http2Record<'_>, (): &mut (), _: &Processes) {}
     fn receive_drops(&mut self, _: &FlowKey, _: u64, _: &Processes) {}
 }
 
@@ -71,6 +77,8 @@ fn cgroup_root() -> PathBuf {
 fn options(ports: &[u16]) -> PacketOptions {
     PacketOptions {
         udp: true,
+        http: true,
+        services: false,
         dns: Some(DnsOptions { ports: ports.to_vec(), timeout: Duration::from_millis(300), domains: false }),
         cgroup_root: Some(cgroup_root()),
         mute_cgroups: vec![0, 1],

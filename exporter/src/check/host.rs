@@ -73,7 +73,7 @@ pub fn attaching(effective: &CapsHashSet) -> Item {
     Item::fail(
         "attaching privileges",
         format!("missing {}: neither UDP nor DNS can be observed", missing.join(", ")),
-        "run as root, or give the service AmbientCapabilities=CAP_NET_ADMIN (see contrib/flowgauge.service), or do with --no-collector.udp --no-collector.dns",
+        "run as root, or give the service AmbientCapabilities=CAP_NET_ADMIN (see contrib/flowgauge.service), or do with --no-collector.udp --no-collector.dns --no-collector.http",
     )
 }
 

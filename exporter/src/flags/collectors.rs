@@ -62,6 +62,46 @@ pub struct CollectorFlags {
     /// Do without the DNS collector.
     #[arg(long = "no-collector.dns", overrides_with = "dns", global = true)]
     no_dns: bool,
+
+    /// Count clear-text HTTP and gRPC: responses by method and code, response times and requests without a response by edge.
+    #[arg(
+        long = "collector.http",
+        env = "FLOWGAUGE_COLLECTOR_HTTP",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = true,
+        default_missing_value = "true",
+        action = ArgAction::Set,
+        overrides_with = "no_http",
+        global = true
+    )]
+    http: bool,
+
+    /// Do without the HTTP collector.
+    #[arg(long = "no-collector.http", overrides_with = "http", global = true)]
+    no_http: bool,
+
+    /// Read what the operating system counts and limits: address translation, interfaces, memory, pressure.
+    #[arg(
+        // `node` alone is another flag's.
+        id = "collector_node",
+        long = "collector.node",
+        env = "FLOWGAUGE_COLLECTOR_NODE",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = true,
+        default_missing_value = "true",
+        action = ArgAction::Set,
+        overrides_with = "no_node",
+        global = true
+    )]
+    node: bool,
+
+    /// Do without the node collector.
+    #[arg(long = "no-collector.node", overrides_with = "collector_node", global = true)]
+    no_node: bool,
 }
 
 impl CollectorFlags {
@@ -78,5 +118,15 @@ impl CollectorFlags {
     /// Whether the DNS collector is wanted.
     pub const fn dns(&self) -> bool {
         self.dns && !self.no_dns
+    }
+
+    /// Whether the HTTP collector is wanted.
+    pub const fn http(&self) -> bool {
+        self.http && !self.no_http
+    }
+
+    /// Whether the node collector is wanted.
+    pub const fn node(&self) -> bool {
+        self.node && !self.no_node
     }
 }

@@ -29,7 +29,9 @@ fn defaults() {
     let flags = parse(&[]).unwrap();
     assert_eq!(flags.listen_addresses, [":10950".parse().unwrap()]);
     assert_eq!(flags.telemetry_path, "/metrics");
-    assert!(flags.collector_tcp() && flags.collector_udp() && flags.collector_dns());
+    assert!(
+        flags.collector_tcp() && flags.collector_udp() && flags.collector_dns() && flags.collector_node()
+    );
     assert_eq!(
         (flags.dns.timeout, flags.dns.ports(), flags.dns.names),
         (Duration::from_secs(5), &[53][..], 0)
@@ -136,6 +138,7 @@ fn dns() {
     assert_eq!((flags.dns.ports(), flags.dns.names), (&[5353, 53][..], 1000));
     let without = parse(&["--no-collector.udp", "--collector.dns=false"]).unwrap();
     assert!(without.collector_tcp() && !without.collector_udp() && !without.collector_dns());
+    assert!(without.collector_node() && !parse(&["--no-collector.node"]).unwrap().collector_node());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! From totals to samples.
 
 mod dns;
+mod http;
 mod tcp;
 mod udp;
 
@@ -160,6 +161,9 @@ impl Ledger {
         }
         if self.config.collectors.dns {
             self.encode_dns(encoder, &entries)?;
+        }
+        if self.config.collectors.http {
+            self.encode_http(encoder, &entries)?;
         }
         Ok(())
     }

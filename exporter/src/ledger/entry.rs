@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use super::dns::DnsPart;
+use super::http::HttpPart;
 use super::tcp::TcpPart;
 use super::udp::UdpPart;
 use crate::edge::{LabelValues, Observer};
@@ -22,6 +23,8 @@ pub struct Entry {
     pub udp: Option<Box<UdpPart>>,
     /// Its DNS messages.
     pub dns: Option<Box<DnsPart>>,
+    /// Its HTTP requests.
+    pub http: Option<Box<HttpPart>>,
     /// When it last grew or had a connection.
     pub last_active: Instant,
     /// When it was first seen.
@@ -41,6 +44,7 @@ impl Entry {
             tcp: None,
             udp: None,
             dns: None,
+            http: None,
             last_active: now,
             created: now,
             tenant: 0,
@@ -63,6 +67,11 @@ impl Entry {
         self.dns.get_or_insert_default()
     }
 
+    /// Its HTTP requests, of which there were some.
+    pub fn http(&mut self) -> &mut HttpPart {
+        self.http.get_or_insert_default()
+    }
+
     /// Adds all that another edge counted.
     pub fn absorb(&mut self, other: &Entry) {
         if let Some(part) = &other.tcp {
@@ -74,6 +83,9 @@ impl Entry {
         if let Some(part) = &other.dns {
             self.dns().absorb(part);
         }
+        if let Some(part) = &other.http {
+            self.http().absorb(part);
+        }
         self.last_active = self.last_active.max(other.last_active);
         self.exposed |= other.exposed;
     }
@@ -83,7 +95,8 @@ impl Entry {
     pub fn series(&self, gauges: bool) -> usize {
         let tcp = self.tcp.as_ref().map_or(0, |part| part.series(self.observer) - usize::from(!gauges));
         let udp = if self.udp.is_some() { UdpPart::SERIES } else { 0 };
-        tcp + udp + self.dns.as_ref().map_or(0, |part| part.series())
+        let dns = self.dns.as_ref().map_or(0, |part| part.series());
+        tcp + udp + dns + self.http.as_ref().map_or(0, |part| part.series())
     }
 }
 

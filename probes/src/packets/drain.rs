@@ -17,19 +17,28 @@ use crate::tcp::Listener;
 use crate::{FlowKey, Peer, Role, Transport};
 
 impl<T: Default> Packets<'_, T> {
-    /// Puts the empty map of DNS flows in place of the one being written. When the call returns, no program writes the
-    /// old one any more, nor adds to a slot of a flow that was retired before: the kernel waits for a grace period.
+    /// Puts the empty maps of DNS and HTTP flows in place of those being written. When the call returns, no program writes the
+    /// old ones any more, nor adds to a slot of a flow that was retired before: the kernel waits for a grace period.
     pub(super) fn swap(&mut self) -> Result<(), Error> {
-        let next = at_rest(&self.skeleton.maps, self.writing_b).as_fd().as_raw_fd().to_ne_bytes();
+        let maps = &self.skeleton.maps;
+        let [dns, http] =
+            [at_rest(maps, self.writing_b), if self.writing_b { &maps.http_a } else { &maps.http_b }]
+                .map(|map| map.as_fd().as_raw_fd().to_ne_bytes());
         // Before the swap: what is added during the grace period counts for the new map, or for both.
         if let Some(bss) = self.skeleton.maps.bss_data.as_deref_mut() {
             bss.fg_dns_pending = 0;
+            bss.fg_http_pending = 0;
         }
-        self.skeleton
-            .maps
-            .dns_flows
-            .update(&0u32.to_ne_bytes(), &next, MapFlags::ANY)
-            .map_err(|error| Error::libbpf("swapping the maps of DNS flows", error))?;
+        let maps = &self.skeleton.maps;
+        let mut slots = Vec::new();
+        if self.options.http {
+            slots.push((&maps.http_flows, http, "swapping the maps of HTTP flows"));
+        }
+        slots.push((&maps.dns_flows, dns, "swapping the maps of DNS flows"));
+        for (slot, next, step) in slots {
+            slot.update(&0u32.to_ne_bytes(), &next, MapFlags::ANY)
+                .map_err(|error| Error::libbpf(step, error))?;
+        }
         self.writing_b = !self.writing_b;
         Ok(())
     }

@@ -11,7 +11,7 @@ use crate::programs::{cost, recursion_misses};
 use crate::{MapUse, ProgramUse};
 
 /// Why something was not counted or not handed out, in the order of [`Health::lost`].
-pub const LOST_REASONS: [&str; 7] = [
+pub const LOST_REASONS: [&str; 12] = [
     "packet_process_names_full",
     "packet_socket_memory",
     "udp_flows_full",
@@ -19,6 +19,11 @@ pub const LOST_REASONS: [&str; 7] = [
     "dns_queries_full",
     "dns_samples_full",
     "dns_stream_gap",
+    "http_flows_full",
+    "http_pipeline_full",
+    "http_malformed",
+    "http_stream_gap",
+    "http2_frames_full",
 ];
 
 /// What went wrong in the kernel so far, and how full things are.
@@ -62,6 +67,7 @@ impl<T: Default> Packets<'_, T> {
         }
         let (flows, slots) = self.flows.usage();
         let (pending, capacity) = self.dns_pending();
+        let (http, http_capacity) = self.http_pending();
         health.maps = vec![
             MapUse { map: "udp_flows", entries: flows, capacity: slots },
             MapUse { map: "dns_flows", entries: pending, capacity },
@@ -70,6 +76,7 @@ impl<T: Default> Packets<'_, T> {
                 entries: waiting,
                 capacity: u64::from(maps.dns_queries.max_entries()),
             },
+            MapUse { map: "http_flows", entries: http, capacity: http_capacity },
         ];
         health
     }
@@ -78,6 +85,12 @@ impl<T: Default> Packets<'_, T> {
     pub(super) fn dns_pending(&self) -> (u64, u64) {
         let pending = self.bss().map_or(0, |bss| read(&bss.fg_dns_pending));
         (pending, u64::from(self.skeleton.maps.dns_a.max_entries()))
+    }
+
+    /// The same for HTTP flows by method and code.
+    pub(super) fn http_pending(&self) -> (u64, u64) {
+        let pending = self.bss().map_or(0, |bss| read(&bss.fg_http_pending));
+        (pending, u64::from(self.skeleton.maps.http_a.max_entries()))
     }
 
     /// UDP flows that came since the last pass.

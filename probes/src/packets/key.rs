@@ -25,6 +25,17 @@ pub(super) fn decode(raw: &types::fg_key) -> Option<FlowKey> {
     Some(FlowKey { transport, ..FlowKey::decode(&key)? })
 }
 
+/// The kernel's form, from its bytes in a record. None if these are more or less.
+pub(super) fn from_bytes(raw: &[u8]) -> Option<types::fg_key> {
+    let mut key = types::fg_key::default();
+    if raw.len() != size_of::<types::fg_key>() {
+        return None;
+    }
+    // SAFETY: a structure of integers without padding, filled with as many bytes as it has.
+    unsafe { std::ptr::copy_nonoverlapping(raw.as_ptr(), std::ptr::from_mut(&mut key).cast(), raw.len()) };
+    Some(key)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,8 @@ mod counts;
 mod dns;
 mod drain;
 mod health;
+mod http;
+mod http_counts;
 mod key;
 mod root;
 mod sample;
@@ -13,6 +15,7 @@ mod udp;
 use std::collections::HashSet;
 use std::hash::BuildHasher;
 use std::mem::MaybeUninit;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -22,12 +25,16 @@ use libbpf_rs::{Link, MapCore, OpenObject};
 
 pub use counts::{DNS_BUCKETS, DNS_POWERS, DnsCounts, NXDOMAIN, QTYPES, RCODES, UdpCounts};
 pub use health::{Health, LOST_REASONS};
+pub use http_counts::{
+    HTTP_BUCKETS, HTTP_FAILURES, HTTP_POWERS, Http2Part, Http2Record, HttpGrowth, HttpOutcome, METHODS,
+};
 pub use sample::DnsSample;
 
-use crate::maps::{BatchReader, Plain};
+use crate::maps::{BatchReader, Plain, run_iterator};
 use crate::processes::{ProcessTable, mute_cgroups};
-use crate::skeleton::packets::{PacketsSkel, PacketsSkelBuilder, types};
-use crate::tcp::{Listener, ProcessHierarchy, Processes};
+use crate::skeleton::packets::{OpenPacketsMaps, PacketsSkel, PacketsSkelBuilder, types};
+use crate::tcp::services::tell_service;
+use crate::tcp::{Backend, Listener, ProcessHierarchy, Processes};
 use crate::{Error, FlowKey};
 
 /// Most ports that can be said to be for DNS.
@@ -54,6 +61,10 @@ pub struct PacketOptions {
     pub udp: bool,
     /// Count DNS messages.
     pub dns: Option<DnsOptions>,
+    /// Count HTTP requests and responses.
+    pub http: bool,
+    /// There may be Services ([`Packets::add_services`]).
+    pub services: bool,
     /// Where the version 2 hierarchy of control groups is mounted; None if nowhere.
     pub cgroup_root: Option<PathBuf>,
     /// cgroup v2 ids that tell nothing about a socket's owner, as for TCP.
@@ -75,6 +86,13 @@ pub trait Sink<T> {
     fn udp(&mut self, key: &FlowKey, tag: &mut T, growth: &UdpCounts, processes: &Processes);
     /// How much the DNS messages of a flow grew.
     fn dns(&mut self, key: &FlowKey, tag: &mut T, growth: &DnsCounts, processes: &Processes);
+    /// Where a connection went that dialled a Service, as [`crate::tcp::Sink::backend`]; it is asked for as often as something of
+    /// the connection is handed out, after a pass over TCP if there is one.
+    fn backend(&mut self, key: &FlowKey, source: u64, port: u16) -> Option<Backend>;
+    /// How many requests of one kind came to one end on an HTTP flow.
+    fn http(&mut self, key: &FlowKey, tag: &mut T, growth: &HttpGrowth, processes: &Processes);
+    /// A part of an HTTP/2 connection, in the order in which they passed. All of those that passed before this pass come in it.
+    fn http2(&mut self, record: &Http2Record<'_>, tag: &mut T, processes: &Processes);
     /// Datagrams that a UDP socket's receive buffer had no room for. `key` has role [`crate::Role::Listener`].
     fn receive_drops(&mut self, key: &FlowKey, drops: u64, processes: &Processes);
 }
@@ -88,6 +106,11 @@ impl Sink<()> for Discard {
     fn sample(&mut self, _: &DnsSample<'_>, _: &Processes) {}
     fn udp(&mut self, _: &FlowKey, (): &mut (), _: &UdpCounts, _: &Processes) {}
     fn dns(&mut self, _: &FlowKey, (): &mut (), _: &DnsCounts, _: &Processes) {}
+    fn backend(&mut self, _: &FlowKey, _: u64, _: u16) -> Option<Backend> {
+        None
+    }
+    fn http(&mut self, _: &FlowKey, (): &mut (), _: &HttpGrowth, _: &Processes) {}
+    fn http2(&mut self, _: &Http2Record<'_>, (): &mut (), _: &Processes) {}
     fn receive_drops(&mut self, _: &FlowKey, _: u64, _: &Processes) {}
 }
 
@@ -105,6 +128,7 @@ pub struct Packets<'o, T> {
     tags: dns::Tags<T>,
     dns: BatchReader<types::fg_key, types::fg_dns>,
     queries: BatchReader<types::fg_dns_id, types::fg_dns_query>,
+    http: BatchReader<types::fg_http_key, types::fg_http>,
     server_reader: BatchReader<types::fg_server, types::fg_serving>,
     servers: Vec<Listener>,
     /// Changes of the servers, when they were read last.
@@ -115,6 +139,10 @@ pub struct Packets<'o, T> {
     writing_b: bool,
     /// Records in the ring when it was emptied last, of all that were ever written.
     sampled: u64,
+    /// The same of the ring of HTTP/2 frames.
+    http2_written: u64,
+    /// Addresses and ports of Services that the programs know.
+    services: HashSet<(IpAddr, u16), foldhash::fast::RandomState>,
     undecodable: u64,
 }
 
@@ -122,6 +150,14 @@ pub struct Packets<'o, T> {
 unsafe impl Plain for types::fg_server {}
 // SAFETY: as above.
 unsafe impl Plain for types::fg_serving {}
+
+/// What HTTP needs takes no memory where it is not wanted.
+fn shrink_http(maps: &mut OpenPacketsMaps<'_>) -> Result<(), Error> {
+    const PAGE: u32 = 4096;
+    let entries = |error| Error::libbpf("shrinking the maps of HTTP", error);
+    maps.http2_records.set_max_entries(PAGE).map_err(entries)?;
+    maps.http_early.set_max_entries(64).map_err(entries)
+}
 
 impl<'o, T: Default> Packets<'o, T> {
     /// Loads and attaches the programs: counts what passes from now on.
@@ -141,6 +177,8 @@ impl<'o, T: Default> Packets<'o, T> {
             let subsystem = options.process_hierarchy.subsystem();
             rodata.fg_process_subsys = subsystem.and_then(|number| i32::try_from(number).ok()).unwrap_or(-1);
             rodata.fg_udp = options.udp;
+            rodata.fg_http = options.http;
+            rodata.fg_services = options.services;
             rodata.fg_start_unseen = crate::kernel::monotonic() + START_UNSEEN.as_nanos() as u64;
             rodata.fg_seed = foldhash::quality::RandomState::default().hash_one(0u8);
             if let Some(dns) = &options.dns {
@@ -153,6 +191,11 @@ impl<'o, T: Default> Packets<'o, T> {
             }
         }
         open.progs.udp_drop.set_autoload(options.udp);
+        open.progs.http_end.set_autoload(options.http);
+        open.progs.http_older.set_autoload(options.http);
+        if !options.http {
+            shrink_http(&mut open.maps)?;
+        }
         let skeleton = open.load().map_err(|error| Error::libbpf("loading the packet programs", error))?;
         let slots = skeleton.maps.udp_sums.max_entries() as usize;
         let flows = udp::Flows::new(skeleton.maps.udp_sums.as_fd(), slots)?;
@@ -164,6 +207,7 @@ impl<'o, T: Default> Packets<'o, T> {
             tags: dns::Tags::new(),
             dns: BatchReader::new(),
             queries: BatchReader::new(),
+            http: BatchReader::new(),
             server_reader: BatchReader::new(),
             servers: Vec::new(),
             noted: 0,
@@ -171,6 +215,8 @@ impl<'o, T: Default> Packets<'o, T> {
             processes: ProcessTable::new(),
             writing_b: false,
             sampled: 0,
+            http2_written: 0,
+            services: HashSet::default(),
             undecodable: 0,
         };
         probe.attach(root.as_raw_fd())?;
@@ -188,6 +234,11 @@ impl<'o, T: Default> Packets<'o, T> {
         if self.options.udp {
             let step = "attaching to the tracepoint udp_fail_queue_rcv_skb";
             self._links.push(programs.udp_drop.attach().map_err(|error| Error::libbpf(step, error))?);
+        }
+        if self.options.http {
+            let step = "attaching to the tracepoint tcp_destroy_sock";
+            self._links.push(programs.http_end.attach().map_err(|error| Error::libbpf(step, error))?);
+            run_iterator(&programs.http_older, "looking for connections that are there already")?;
         }
         Ok(())
     }
@@ -207,6 +258,8 @@ impl<'o, T: Default> Packets<'o, T> {
         self.tell_servers(sink)?;
         self.drain_samples(sink)?;
         self.drain_dns(sink, now)?;
+        self.drain_http2(sink, now)?;
+        self.drain_http(sink, now)?;
         self.time_out(sink, now)?;
         self.drain_udp(sink, now)?;
         self.tags.forget(now);
@@ -228,11 +281,32 @@ impl<'o, T: Default> Packets<'o, T> {
     /// As [`Self::pass`].
     pub fn tend(&mut self, sink: &mut impl Sink<T>) -> Result<(), Error> {
         let (assigned, slots) = (self.flows_unread(), self.flows.usage().1);
-        let (pending, capacity) = self.dns_pending();
-        if assigned > slots / 4 || pending > capacity / 4 || self.flows.usage().0 > slots / 4 * 3 {
+        let filling = [self.dns_pending(), self.http_pending()];
+        let filling = filling.iter().any(|(pending, capacity)| *pending > capacity / 4);
+        if assigned > slots / 4 || filling || self.flows.usage().0 > slots / 4 * 3 {
             return self.pass(sink);
         }
         self.hand_out_samples(sink)?;
+        self.drain_http2(sink, Instant::now())?;
         self.time_out(sink, Instant::now())
+    }
+
+    /// Says at which addresses and ports Services are dialled, as [`crate::tcp::Tcp::add_services`]. Connections that are open
+    /// already keep the keys they have.
+    ///
+    /// # Errors
+    /// When the kernel refuses an entry for another reason than want of room.
+    pub fn add_services(&mut self, all: impl IntoIterator<Item = (IpAddr, u16)>) -> Result<(), Error> {
+        let map = &self.skeleton.maps.services;
+        let capacity = map.max_entries() as usize;
+        for (address, port) in all {
+            let service = (address.to_canonical(), port);
+            if self.services.len() >= capacity || self.services.contains(&service) {
+                continue;
+            }
+            tell_service(map, service)?;
+            self.services.insert(service);
+        }
+        Ok(())
     }
 }

@@ -31,22 +31,12 @@ pub(super) fn decode(record: &[u8]) -> Option<DnsSample<'_>> {
     let (bytes, rest) = rest.split_first_chunk::<2>()?;
     let ([answer, _], message) = rest.split_first_chunk::<2>()?;
     Some(DnsSample {
-        key: key::decode(&key_of(raw)?)?,
+        key: key::decode(&key::from_bytes(raw)?)?,
         time: u64::from_ne_bytes(*time),
         is_answer: *answer != 0,
         message: message.get(..usize::from(u16::from_ne_bytes(*bytes)))?,
         length: u32::from_ne_bytes(*length) as usize,
     })
-}
-
-fn key_of(raw: &[u8]) -> Option<fg_key> {
-    let mut key = fg_key::default();
-    if raw.len() != KEY {
-        return None;
-    }
-    // SAFETY: a structure of integers without padding, filled with as many bytes as it has.
-    unsafe { std::ptr::copy_nonoverlapping(raw.as_ptr(), std::ptr::from_mut(&mut key).cast(), KEY) };
-    Some(key)
 }
 
 const _: () = assert!(KEY == 48);

@@ -6,7 +6,7 @@ mod key;
 mod local_owners;
 mod processes;
 mod programs;
-mod services;
+pub(crate) mod services;
 mod totals;
 mod walk;
 

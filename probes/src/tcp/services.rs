@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use foldhash::fast::RandomState;
-use libbpf_rs::{MapCore, MapFlags};
+use libbpf_rs::{MapCore, MapFlags, MapMut};
 
 use super::totals::Totals;
 use super::{Backend, Counters, FlowKey, Peer, Sink, Tcp};
@@ -24,7 +24,7 @@ use crate::Error;
 const MOVING_PASSES: u32 = 2;
 
 /// One word for an address, as [`Sink::backend`] is given the dialling end's: of two IPv4 addresses never the same. The
-/// kernel's `digest` in `bpf/tcp_service.h`.
+/// kernel's `digest` in `bpf/service.h`.
 pub fn digest(address: IpAddr) -> u64 {
     digest_of(&mapped(address))
 }
@@ -145,15 +145,25 @@ impl Services {
 }
 
 /// The key that the kernel gives where the Service is not known.
-fn former(key: FlowKey, source: u64) -> FlowKey {
+pub(crate) fn former(key: FlowKey, source: u64) -> FlowKey {
     let remote = key.remote();
     let local = digest_of(&key.remote) == source || matches!(remote, IpAddr::V4(v4) if v4.is_loopback());
     FlowKey { peer: if local { Peer::Local } else { Peer::Remote }, ..key }
 }
 
-fn at(key: FlowKey, backend: Backend) -> FlowKey {
+/// The key of a connection that went to this backend.
+pub(crate) fn at(key: FlowKey, backend: Backend) -> FlowKey {
     let Backend { address, port, service } = backend;
     FlowKey { remote: mapped(address), port, peer: Peer::Backend { service }, ..key }
+}
+
+/// Puts a Service into a program's map of them (`bpf/service.h`).
+pub(crate) fn tell_service(map: &MapMut<'_>, (address, port): (IpAddr, u16)) -> Result<(), Error> {
+    let mut raw = [0; 20];
+    raw[..16].copy_from_slice(&mapped(address));
+    raw[16..18].copy_from_slice(&port.to_ne_bytes());
+    map.update(&raw, &[1], MapFlags::ANY)
+        .map_err(|error| Error::libbpf("telling the kernel a Service's address", error))
 }
 
 impl<T: Default> Tcp<'_, T> {
@@ -175,11 +185,7 @@ impl<T: Default> Tcp<'_, T> {
                 refused += 1;
                 continue;
             }
-            let mut raw = [0; 20];
-            raw[..16].copy_from_slice(&mapped(address));
-            raw[16..18].copy_from_slice(&port.to_ne_bytes());
-            map.update(&raw, &[1], MapFlags::ANY)
-                .map_err(|error| Error::libbpf("telling the kernel a Service's address", error))?;
+            tell_service(map, (address, port))?;
             self.services.known.insert((address, port), self.services.ended);
         }
         self.services.lost = self.services.lost.max(refused);

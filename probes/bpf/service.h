@@ -8,8 +8,8 @@
  * A key must not change while its socket lives; what user space does when an address comes to the
  * map is told in tcp/services.rs. No address ever leaves it.
  */
-#ifndef FG_TCP_SERVICE_H
-#define FG_TCP_SERVICE_H
+#ifndef FG_SERVICE_H
+#define FG_SERVICE_H
 
 /* There may be Services. */
 const volatile bool fg_services;
@@ -36,19 +36,20 @@ static __always_inline u64 digest(const u8 *address)
 	return words[0] * 0x9e3779b97f4a7c15ull ^ words[1];
 }
 
-/* Makes the key of a client this connection's alone, if it dialled a Service. */
-static __always_inline void mark_service(struct fg_key *key, struct tcp_sock *tp, bool typed)
+static __always_inline bool dials_service(const struct fg_key *key)
 {
 	struct service service = {.port = key->port};
-	u64 own[2];
 
 	__builtin_memcpy(service.address, key->remote, sizeof(service.address));
-	if (!bpf_map_lookup_elem(&services, &service))
-		return;
-	own_address((u8 *)own, tp, typed);
+	return bpf_map_lookup_elem(&services, &service);
+}
+
+/* Makes the key of a client that dialled a Service this connection's alone. */
+static __always_inline void mark_service(struct fg_key *key, const u8 *own, u16 port)
+{
 	key->peer = FG_PEER_SERVICE;
-	key->peer_cgroup = digest((u8 *)own);
-	key->peer_process = bpf_ntohs(READ(typed, tp, inet_conn.icsk_inet.inet_sport));
+	key->peer_cgroup = digest(own);
+	key->peer_process = port;
 }
 
 #endif
