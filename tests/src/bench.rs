@@ -16,6 +16,7 @@ mod scale;
 mod spread;
 mod table;
 mod trace;
+mod web;
 mod work;
 
 pub use account::other_load;
@@ -25,4 +26,5 @@ pub use hold::hold;
 pub use machine::Cgroup;
 pub use scale::{many_series, many_sockets, ordinary_node, start};
 pub use table::Table;
+pub use web::per_request;
 pub use work::{Operation, work};

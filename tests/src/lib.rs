@@ -14,6 +14,8 @@ pub mod dns;
 pub mod envoy;
 pub mod exporter;
 pub mod faults;
+pub mod http;
+pub mod inside;
 pub mod kernels;
 pub mod kubernetes;
 pub mod metadata_server;

@@ -37,6 +37,18 @@ impl Nginx {
     /// Starts nginx in `host`. It serves `files` (name, size in bytes) below `/`, on each of `listen` (nginx's own
     /// words: `[::]:80 ipv6only=off`), and takes PUT uploads below `/put/`.
     pub fn start(host: &Host, listen: &[&str], files: &[(&str, usize)], workers: usize) -> Result<Self> {
+        let format = "$server_port $bytes_sent $request_length $connection $remote_addr";
+        Self::with_site(host, listen, files, workers, (format, "location /put/ { dav_methods PUT; }"))
+    }
+
+    /// The same with an access log of another format, read by [`Nginx::lines`], and with these words in the server's block.
+    pub fn with_site(
+        host: &Host,
+        listen: &[&str],
+        files: &[(&str, usize)],
+        workers: usize,
+        (format, site): (&str, &str),
+    ) -> Result<Self> {
         let directory = TempDir::new().context("making a directory for nginx")?;
         let root = directory.path();
         fs::create_dir_all(root.join("files/put"))?;
@@ -49,11 +61,11 @@ impl Nginx {
         let text = format!(
             "user root;\ndaemon off;\nworker_processes {workers};\nerror_log {root}/error.log warn;\npid {root}/pid;\n\
              worker_rlimit_nofile 20000;\nevents {{ worker_connections 8192; }}\nhttp {{\n\
-             log_format truth '$server_port $bytes_sent $request_length $connection $remote_addr';\n\
+             log_format truth '{format}';\n\
              access_log {root}/access.log truth;\nclient_body_temp_path {root}/bodies;\nproxy_temp_path {root}/bodies;\n\
              fastcgi_temp_path {root}/bodies;\nuwsgi_temp_path {root}/bodies;\nscgi_temp_path {root}/bodies;\n\
              client_max_body_size 1g;\nkeepalive_requests 1000000;\nkeepalive_timeout 600s;\nserver {{\n{listen}\
-             root {root}/files;\nlocation /put/ {{ dav_methods PUT; }}\n}}\n}}\n",
+             root {root}/files;\n{site}\n}}\n}}\n",
             root = root.display()
         );
         let file = root.join("nginx.conf");
@@ -93,13 +105,18 @@ impl Nginx {
 
     /// The access log, as soon as it has this many lines: a request is logged a moment after its answer was sent.
     pub fn requests(&self, at_least: usize) -> Result<Vec<Request>> {
+        let parse = |line: &String| request(line).with_context(|| format!("access log line {line:?}"));
+        self.lines(at_least)?.iter().map(parse).collect()
+    }
+
+    /// The lines of the access log, as soon as it has this many.
+    pub fn lines(&self, at_least: usize) -> Result<Vec<String>> {
         let path = self.directory.path().join("access.log");
         let deadline = Instant::now() + Duration::from_secs(5);
         loop {
             let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
             if text.lines().count() >= at_least && text.ends_with('\n') {
-                let parse = |line| request(line).with_context(|| format!("access log line {line:?}"));
-                return text.lines().map(parse).collect();
+                return Ok(text.lines().map(str::to_owned).collect());
             }
             ensure!(Instant::now() < deadline, "{} lines in the access log:\n{text}", text.lines().count());
             std::thread::sleep(Duration::from_millis(20));

@@ -148,6 +148,44 @@ fn set_udp_option(socket: &impl AsRawFd, option: libc::c_int, value: libc::c_int
     })
 }
 
+/// Segments with data that a TCP socket has sent, retransmitted ones included (`tcpi_data_segs_out`).
+pub fn data_segments_sent(socket: &impl AsRawFd) -> io::Result<u32> {
+    // struct tcp_info of linux/tcp.h, which libc does not have as far as this field.
+    const OFFSET: usize = 156;
+    let mut info = [0_u8; OFFSET + 4];
+    let mut length = info.len() as libc::socklen_t;
+    // SAFETY: getsockopt writes at most `length` bytes to the array, which lives on this stack frame.
+    check(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &mut length,
+        )
+    })?;
+    let field = info[OFFSET..].try_into().map_err(|_| io::ErrorKind::InvalidData)?;
+    Ok(u32::from_ne_bytes(field))
+}
+
+/// Has a listening TCP socket wake its owner only when data came, waiting about so many seconds for it (TCP_DEFER_ACCEPT).
+pub fn set_defer_accept(socket: &impl AsRawFd, seconds: libc::c_int) -> io::Result<()> {
+    set_tcp_option(socket, libc::TCP_DEFER_ACCEPT, seconds)
+}
+
+/// Has a TCP socket send its first data with its SYN (TCP_FASTOPEN_CONNECT), if the namespace lets it.
+pub fn set_fast_open(socket: &impl AsRawFd) -> io::Result<()> {
+    set_tcp_option(socket, libc::TCP_FASTOPEN_CONNECT, 1)
+}
+
+fn set_tcp_option(socket: &impl AsRawFd, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    let length = size_of_val(&value) as libc::socklen_t;
+    // SAFETY: setsockopt reads `length` bytes of the value, which lives on this stack frame.
+    check(unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, option, (&raw const value).cast(), length)
+    })
+}
+
 fn check(result: libc::c_int) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -24,6 +24,8 @@ pub enum Operation {
     Stream,
     /// 100 bytes there and 1,000 back on an open connection.
     RequestResponse,
+    /// The same with heads of HTTP/1.1.
+    HttpRequest,
     /// A connection opened by a client, accepted and closed by a server, and closed by the client, each a thread.
     ConnectClose,
     /// The same in one thread, which is the least that a connection can cost.
@@ -38,9 +40,10 @@ pub enum Operation {
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Stream,
         Self::RequestResponse,
+        Self::HttpRequest,
         Self::ConnectClose,
         Self::BareConnectClose,
         Self::UdpSend,
@@ -53,6 +56,7 @@ impl Operation {
         match self {
             Self::Stream => "stream",
             Self::RequestResponse => "request/response",
+            Self::HttpRequest => "HTTP request",
             Self::ConnectClose => "connect+close",
             Self::BareConnectClose => "connect+close, one thread",
             Self::UdpSend => "UDP send",
@@ -66,7 +70,7 @@ impl Operation {
         match self {
             Self::Stream | Self::RequestResponse => "1.03",
             Self::ConnectClose | Self::UdpSend | Self::UdpRequestResponse => "1.05",
-            Self::BareConnectClose | Self::DnsQuery => "",
+            Self::HttpRequest | Self::BareConnectClose | Self::DnsQuery => "",
         }
     }
 
@@ -74,7 +78,7 @@ impl Operation {
     fn count(self) -> u32 {
         match self {
             Self::Stream => 150_000,
-            Self::RequestResponse => 250_000,
+            Self::RequestResponse | Self::HttpRequest => 250_000,
             Self::ConnectClose => 30_000,
             Self::BareConnectClose => 50_000,
             Self::UdpSend => 600_000,
@@ -113,7 +117,15 @@ pub fn work(operation: Operation) -> Result<()> {
 fn repeat(operation: Operation, listener: &TcpListener, count: u32) -> Result<()> {
     match operation {
         Operation::Stream => stream(listener, count),
-        Operation::RequestResponse => request_response(listener, count),
+        Operation::RequestResponse => request_response(listener, count, &[b'q'; 100], &[b'r'; 1_000]),
+        Operation::HttpRequest => {
+            let head =
+                "HTTP/1.1 200 OK\r\nServer: bench\r\nContent-Type: text/plain\r\nContent-Length: 900\r\n\r\n";
+            let response = [head.as_bytes(), &[b'r'; 900]].concat();
+            let request =
+                "GET /a/page HTTP/1.1\r\nHost: bench.example\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n";
+            request_response(listener, count, request.as_bytes(), &response)
+        }
         Operation::ConnectClose => connect_close(listener, count),
         Operation::BareConnectClose => (0..count).try_for_each(|number| {
             let (client, server) = connection(listener, number)?;
@@ -175,16 +187,15 @@ fn stream(listener: &TcpListener, count: u32) -> Result<()> {
     Ok(())
 }
 
-fn request_response(listener: &TcpListener, count: u32) -> Result<()> {
+fn request_response(listener: &TcpListener, count: u32, request: &[u8], response: &[u8]) -> Result<()> {
     let (mut client, mut server) = connection(listener, 0)?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
-    let (request, response) = ([b'q'; 100], [b'r'; 1_000]);
     let mut buffer = [0; 1_000];
     for _ in 0..count {
-        client.write_all(&request)?;
+        client.write_all(request)?;
         server.read_exact(&mut buffer[..request.len()])?;
-        server.write_all(&response)?;
+        server.write_all(response)?;
         client.read_exact(&mut buffer[..response.len()])?;
     }
     Ok(())

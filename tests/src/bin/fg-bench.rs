@@ -2,7 +2,7 @@
 
 //! `make bench`: measures what the exporter costs, and prints the table. Meant for a machine that does nothing else.
 //!
-//! `fg-bench [--repetitions=N]` measures; `fg-bench operations N` only the operations, `fg-bench cluster` only what the names of a cluster cost;
+//! `fg-bench [--repetitions=N]` measures; `fg-bench operations N` only the operations, `fg-bench web N` only nginx and wrk, `fg-bench cluster` only what the names of a cluster cost;
 //! `fg-bench work` and `fg-bench hold` are its traffic makers.
 
 use std::time::Instant;
@@ -19,6 +19,10 @@ fn main() -> Result<()> {
         ["hold", connections, ports] => bench::hold(connections.parse()?, ports.parse()?),
         ["operations", repetitions] => {
             println!("{}", bench::per_operation(repetitions.parse()?)?);
+            Ok(())
+        }
+        ["web", repetitions] => {
+            println!("{}", bench::per_request(repetitions.parse()?)?);
             Ok(())
         }
         ["cluster"] => {
@@ -41,13 +45,14 @@ fn measure(repetitions: u32) -> Result<()> {
     eprintln!("before the start, {:.0} % of a processor were busy", others * 100.0);
     let started = Instant::now();
     let operations = bench::per_operation(repetitions)?;
+    let web = bench::per_request(repetitions)?;
     let sockets = bench::many_sockets()?;
     let mut itself = Table::new(&["the exporter itself", "measured", "budget"]);
     bench::start(&mut itself)?;
     bench::many_series(&mut itself)?;
     bench::ordinary_node(&mut itself)?;
     bench::cluster(&mut itself)?;
-    println!("\n{operations}\n{sockets}\n{itself}");
+    println!("\n{operations}\n{web}\n{sockets}\n{itself}");
     let minutes = started.elapsed().as_secs_f64() / 60.0;
     println!("Median (quartiles); {repetitions} repetitions in shuffled order; {minutes:.0} minutes.");
     if others > 0.1 {

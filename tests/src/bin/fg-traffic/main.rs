@@ -38,6 +38,12 @@ enum Step {
         end: Vec<String>,
         #[arg(long)]
         microseconds: u64,
+        /// Every so many packets, one overtakes the one before; 0: none does.
+        #[arg(long, default_value_t = 0)]
+        overtaking: u64,
+        /// Every so many packets, one is delivered twice; 0: none is.
+        #[arg(long, default_value_t = 0)]
+        doubled: u64,
     },
 }
 
@@ -48,8 +54,11 @@ fn main() -> Result<()> {
         Step::Connect(step) => connect::run(&step),
         Step::Reuse(step) => special::reuse(&step),
         Step::UserTimeout(step) => special::user_timeout(&step),
-        Step::Delay { end, microseconds } => match end.as_slice() {
-            [a, b] => delay::forward([a, b], Duration::from_micros(microseconds)),
+        Step::Delay { end, microseconds, overtaking, doubled } => match end.as_slice() {
+            [a, b] => delay::forward(
+                [a, b],
+                delay::Manners { one_way: Duration::from_micros(microseconds), overtaking, doubled },
+            ),
             ends => anyhow::bail!("a link has two ends, not {}", ends.len()),
         },
     }

@@ -7,6 +7,7 @@
 
 mod datagrams;
 mod exporter;
+mod http;
 mod kernel;
 mod report;
 mod scenarios;

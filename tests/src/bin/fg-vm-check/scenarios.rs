@@ -8,6 +8,7 @@ use anyhow::Result;
 
 use crate::datagrams;
 use crate::exporter::{Exporter, Scrape};
+use crate::http;
 use crate::kernel::{self, Namespaces, Netem};
 use crate::report::Report;
 use crate::traffic::{self, Client, Server};
@@ -71,6 +72,7 @@ pub fn run(namespaces: &Namespaces, report: &mut Report) -> Result<()> {
     resets(report, &exporter)?;
     brief_group(report, &exporter)?;
     datagrams::check(report, &exporter)?;
+    http::check(report, &exporter)?;
 
     let scrape = exporter.scrape()?;
     exact(report, &scrape, "held connections, at the end", HELD, total(&held));
