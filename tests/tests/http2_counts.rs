@@ -2,16 +2,9 @@
 //! HTTP/2 with prior knowledge, against nginx's access log.
 
 use flowgauge_tests::http::expect::{Seen, expect_http, lost};
+use flowgauge_tests::http::h2load::h2load;
 use flowgauge_tests::http::web::Web;
 use flowgauge_tests::prelude::*;
-use flowgauge_tests::process::run;
-
-fn h2load(host: &Host, arguments: &[&str], urls: &[String]) -> Result<()> {
-    let output = run(host.command("h2load").args(arguments).args(urls))?;
-    // What it calls failed are codes other than 2xx.
-    ensure!(output.contains(" 0 errored, 0 timeout"), "{output}");
-    Ok(())
-}
 
 #[test]
 fn many_streams_on_many_connections() -> Result<()> {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! HTTP/2 faster than its frames may be read. By itself: what is lost is told for the whole host.
 
+use flowgauge_tests::http::h2load::h2load;
 use flowgauge_tests::http::web::Web;
 use flowgauge_tests::metrics::Metrics;
 use flowgauge_tests::prelude::*;
-use flowgauge_tests::process::run;
 
 /// Whatever was lost of HTTP, on the way or for want of what was.
 fn lost(metrics: &Metrics) -> f64 {

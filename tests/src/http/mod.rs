@@ -2,11 +2,12 @@
 //! HTTP/1 (RFC 9112): makers of traffic whose every request and response is known beforehand, and what must be counted of it.
 //!
 //! [`script`] and [`play`] put down to the byte, and to the segment, what a client and a server send each other, for what
-//! real programs never do. [`load`] drives a real client and a real server (hyper) that count what they did; [`web`] is an
+//! real programs never do. [`load`] drives a real client and a real server (hyper) that count what they did; [`h2load`] runs nghttp2's. [`web`] is an
 //! nginx whose access log tells methods and status codes.
 
 pub mod cases;
 pub mod expect;
+pub mod h2load;
 pub mod load;
 pub mod message;
 pub mod play;
