@@ -5,6 +5,7 @@ use flowgauge_tests::http::expect::{Seen, expect_http, lost};
 use flowgauge_tests::http::h2load::h2load;
 use flowgauge_tests::http::web::Web;
 use flowgauge_tests::prelude::*;
+use flowgauge_tests::process::run;
 
 #[test]
 fn many_streams_on_many_connections() -> Result<()> {
