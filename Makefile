@@ -34,7 +34,7 @@ INSTALL := packages/install.sh
 PYTHON_DIR := $(TARGET_DIR)/python
 export FLOWGAUGE_TEST_PYTHON := $(PYTHON_DIR)
 
-.PHONY: help run build test test-kernels bench lint docs deny clean
+.PHONY: help run build test test-kernels bench lint docs alerts deny clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -69,7 +69,7 @@ bench: ## the cost table
 	$(RUNNER) $(CARGO) run --release --package flowgauge-tests --bin fg-bench -- $(ARGS)
 	$(CARGO) bench --quiet --package flowgauge-labels
 
-lint: ## formatting, clippy, shell scripts, generated docs
+lint: ## formatting, clippy, shell scripts, generated docs, alerts
 	@$(INSTALL) packages/build.txt packages/lint.txt
 	$(CARGO) fmt --all --check
 	$(if $(C_FILES),clang-format --dry-run --Werror $(C_FILES))
@@ -77,11 +77,18 @@ lint: ## formatting, clippy, shell scripts, generated docs
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 	$(CARGO) run --quiet --package flowgauge -- docs | diff --unified docs/metrics.md - \
 		|| { echo "docs/metrics.md is not what the code says: make docs"; exit 1; }
+	alerts/generate.py --check
+	promtool check rules --lint=all --lint-fatal alerts/rules/*.yaml
+	promtool test rules alerts/tests/*.yaml
+	amtool check-config alerts/alertmanager.example.yaml
 
 docs: ## docs/metrics.md, from the code
 	@$(INSTALL) packages/build.txt
 	$(CARGO) run --quiet --package flowgauge -- docs > docs/metrics.md.new
 	mv docs/metrics.md.new docs/metrics.md
+
+alerts: ## alerts/rules and docs/alerts.md, from alerts/templates and alerts/thresholds.yaml
+	alerts/generate.py
 
 deny: ## licences and banned crates of the dependency tree
 	@command -v cargo-deny >/dev/null || { echo "cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }

@@ -24,6 +24,8 @@ const PACKAGE_OF: &[(&str, &str)] = &[
     ("nginx", "nginx-light"),
     ("prometheus", "prometheus"),
     ("promtool", "prometheus"),
+    ("amtool", "prometheus-alertmanager"),
+    ("prometheus-alertmanager", "prometheus-alertmanager"),
     ("setpriv", "util-linux"),
     ("systemd-socket-activate", "systemd"),
     ("unbound-checkconf", "unbound"),
