@@ -136,6 +136,8 @@ static __noinline bool is_dns_port(u16 port)
 {
 	bool found = false;
 
+	/* Unrolled, for the verifier to know the ports, and leave out what is none. */
+#pragma unroll
 	for (int i = 0; i < FG_DNS_PORTS; i++)
 		found |= fg_dns_ports[i] && fg_dns_ports[i] == port;
 	return found;

@@ -11,6 +11,9 @@
 #define UDP_HEADER 8
 #define TCP_HEADER 20
 
+/* Of IPv4, without options. */
+#define IPV4_HEADER 20
+
 /* The fixed header and the option headers of IPv6 that may stand before the transport header. */
 #define IPV6_HEADER  40
 #define IPV6_OPTIONS 6

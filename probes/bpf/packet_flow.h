@@ -130,7 +130,7 @@ static __noinline struct fg_socket *socket_of(struct bpf_sock *sk, bool out)
 /* Sets the ends as the socket sees them: address translation on the way may show others. */
 static __always_inline void set_ends(struct packet *packet, struct bpf_sock *sk)
 {
-	u32 *remote = (u32 *)packet->remote;
+	u32 *remote = (u32 *)packet->remote, last;
 
 	packet->own_port = sk->src_port;
 	if (sk->state != TCP_ESTABLISHED || !sk->dst_port)
@@ -139,7 +139,10 @@ static __always_inline void set_ends(struct packet *packet, struct bpf_sock *sk)
 		remote[0] = sk->dst_ip6[0];
 		remote[1] = sk->dst_ip6[1];
 		remote[2] = sk->dst_ip6[2];
-		remote[3] = sk->dst_ip6[3];
+		last = sk->dst_ip6[3];
+		/* Or the compiler would choose between the addresses of two fields. */
+		asm volatile("" : "+r"(last));
+		remote[3] = last;
 	} else {
 		mapped(packet->remote, sk->dst_ip4);
 	}

@@ -37,21 +37,22 @@ enum fg_lost_reason {
 	FG_LOST_REASONS,
 };
 
+/* What is wanted. */
+const volatile bool fg_udp;
+const volatile bool fg_dns;
+const volatile bool fg_http;
+
 #include "cost.h"
 #include "packet.h"
 #include "packet_flow.h"
-#include "udp.h"
 #include "dns_stream.h"
+#include "udp.h"
 #include "accepted.h"
 #include "http_socket.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define PASS 1
-
-const volatile bool fg_udp;
-const volatile bool fg_dns;
-const volatile bool fg_http;
 
 /* UDP and DNS. A function of its own, for its stack. */
 static __noinline void count(struct __sk_buff *skb, bool out)
@@ -144,7 +145,8 @@ static __always_inline void look_at(struct __sk_buff *skb, u32 program, bool out
 		on_http_segment(skb, program, &segment);
 	} else if (interest == INTEREST_REST) {
 		begin = cost_begin(program, 64);
-		count(skb, out);
+		if (!fg_udp || !count_usual(skb, out))
+			count(skb, out);
 		cost_end(program, begin);
 	}
 }

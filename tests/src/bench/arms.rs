@@ -23,11 +23,11 @@ enum Arm {
 /// Nanoseconds an operation: of the process that does it, and of the whole machine.
 type Cost = (f64, f64);
 
-/// Measures every operation in both kinds of control group.
+/// Measures operations in both kinds of control group.
 ///
 /// In each repetition all arms and operations run once, in a new order; the ratio is taken within the repetition, which
 /// takes out slow changes of the machine, and its median over all of them is the result.
-pub fn per_operation(repetitions: u32) -> Result<Table> {
+pub fn per_operation(repetitions: u32, operations: &[Operation]) -> Result<Table> {
     let mut table = Table::new(&[
         "operation, both ends",
         "sockets in",
@@ -47,7 +47,7 @@ pub fn per_operation(repetitions: u32) -> Result<Table> {
             shuffler.shuffle(&mut arms);
             for arm in arms {
                 let _exporter = (arm == Arm::With).then(|| Exporter::start(&cgroup, &[])).transpose()?;
-                let mut operations = Operation::ALL;
+                let mut operations = operations.to_vec();
                 shuffler.shuffle(&mut operations);
                 for operation in operations {
                     let line = Maker::start(&cgroup, &["work", operation.name()])?.line()?;
@@ -56,7 +56,7 @@ pub fn per_operation(repetitions: u32) -> Result<Table> {
             }
         }
         eprintln!();
-        for operation in Operation::ALL {
+        for operation in operations.iter().copied() {
             row(&mut table, operation, cgroup.describe(), &costs);
         }
     }

@@ -2,13 +2,13 @@
 
 //! `make bench`: measures what the exporter costs, and prints the table. Meant for a machine that does nothing else.
 //!
-//! `fg-bench [--repetitions=N]` measures; `fg-bench operations N` only the operations, `fg-bench web N` only nginx and wrk, `fg-bench cluster` only what the names of a cluster cost;
+//! `fg-bench [--repetitions=N]` measures; `fg-bench operations N [NAME]` only the operations, or one, `fg-bench web N` only nginx and wrk, `fg-bench cluster` only what the names of a cluster cost;
 //! `fg-bench work` and `fg-bench hold` are its traffic makers.
 
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use flowgauge_tests::bench::{self, Table};
+use flowgauge_tests::bench::{self, Operation, Table};
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -18,7 +18,11 @@ fn main() -> Result<()> {
         ["work", operation] => bench::work(operation.parse()?),
         ["hold", connections, ports] => bench::hold(connections.parse()?, ports.parse()?),
         ["operations", repetitions] => {
-            println!("{}", bench::per_operation(repetitions.parse()?)?);
+            println!("{}", bench::per_operation(repetitions.parse()?, &Operation::ALL)?);
+            Ok(())
+        }
+        ["operations", repetitions, operation] => {
+            println!("{}", bench::per_operation(repetitions.parse()?, &[operation.parse()?])?);
             Ok(())
         }
         ["web", repetitions] => {
@@ -44,7 +48,7 @@ fn measure(repetitions: u32) -> Result<()> {
     let others = bench::other_load()?;
     eprintln!("before the start, {:.0} % of a processor were busy", others * 100.0);
     let started = Instant::now();
-    let operations = bench::per_operation(repetitions)?;
+    let operations = bench::per_operation(repetitions, &Operation::ALL)?;
     let web = bench::per_request(repetitions)?;
     let sockets = bench::many_sockets()?;
     let mut itself = Table::new(&["the exporter itself", "measured", "budget"]);
