@@ -34,7 +34,7 @@ INSTALL := packages/install.sh
 PYTHON_DIR := $(TARGET_DIR)/python
 export FLOWGAUGE_TEST_PYTHON := $(PYTHON_DIR)
 
-.PHONY: help run build test test-kernels bench lint docs alerts deny clean
+.PHONY: help run build test test-kernels bench lint docs alerts dashboards check-dashboards deny clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -69,7 +69,7 @@ bench: ## the cost table
 	$(RUNNER) $(CARGO) run --release --package flowgauge-tests --bin fg-bench -- $(ARGS)
 	$(CARGO) bench --quiet --package flowgauge-labels
 
-lint: ## formatting, clippy, shell scripts, generated docs, alerts
+lint: check-dashboards ## formatting, clippy, shell scripts, dashboards, generated docs, alerts
 	@$(INSTALL) packages/build.txt packages/lint.txt
 	$(CARGO) fmt --all --check
 	$(if $(C_FILES),clang-format --dry-run --Werror $(C_FILES))
@@ -89,6 +89,15 @@ docs: ## docs/metrics.md, from the code
 
 alerts: ## alerts/rules and docs/alerts.md, from alerts/templates and alerts/thresholds.yaml
 	alerts/generate.py
+
+dashboards: ## dashboards/*.json, from dashboards/src
+	python3 dashboards/src/build.py
+
+check-dashboards:
+	python3 dashboards/src/build.py --check
+	@command -v npm >/dev/null || $(INSTALL) dashboards/check/PACKAGES
+	@npm --prefix dashboards/check ci --silent --no-audit --no-fund
+	@npm --prefix dashboards/check run --silent check
 
 deny: ## licences and banned crates of the dependency tree
 	@command -v cargo-deny >/dev/null || { echo "cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }

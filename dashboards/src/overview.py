@@ -1,0 +1,386 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Overview: is it the network? Whose? Where?"""
+
+import links
+from edges import (
+    MINIMUM_EVENTS,
+    MINIMUM_SEGMENTS,
+    connect_failures,
+    connects_failed,
+    dns_failed,
+    grpc_failed,
+    http_failed,
+    limited,
+    loss,
+    loss_to_client,
+    loss_to_server,
+    out_of_order,
+    payload,
+    rtt,
+)
+from grafana import dashboard, more, row
+from panels import ANY, FAILURES, LOSS, RTT, bars, lines, stat
+from promql import (
+    CLIENT,
+    EITHER_NAMESPACE,
+    PAIR,
+    SENDERS,
+    ZONES,
+    edge_rates,
+    named,
+    rate,
+    total,
+    worst,
+)
+from tables import Column, Label, matrix, table
+from variables import ENDS, NAMESPACE
+
+HERE = EITHER_NAMESPACE
+PAIR_TITLE = "{{client_workload}} → {{server_workload}}"
+ZONE_TITLE = "{{client_zone}} → {{server_zone}}"
+
+
+def _verdict():
+    return row(
+        "Is it the network? Whose? Where?",
+        4,
+        stat(
+            "Retransmitted",
+            "Share of TCP segments that had to be sent again, from both ends of every flow. Healthy networks stay below 0.1 %; "
+            "from 2 % on, throughput collapses. Is it the network? If this is red, yes.",
+            loss(edges=HERE),
+            "percentunit",
+            thresholds=LOSS,
+        ),
+        stat(
+            "Connections failed",
+            "Share of TCP connections that were begun and not established: refused is the service, timeout and unreachable "
+            "are mostly the network.",
+            connects_failed(edges=HERE),
+            "percentunit",
+            thresholds=FAILURES,
+        ),
+        stat(
+            "RTT, 95th percentile",
+            "Smoothed round-trip time of connections that moved data, at their clients.",
+            rtt(0.95, edges=HERE),
+            "s",
+            thresholds=RTT,
+        ),
+        stat(
+            "DNS failed",
+            "Share of lookups that were answered with an error other than NXDOMAIN, or not at all, at who asked.",
+            dns_failed(edges=HERE),
+            "percentunit",
+            thresholds=FAILURES,
+            links=[links.dashboard("flowgauge-dns", "DNS: which stage")],
+        ),
+        stat(
+            "HTTP failed",
+            "Share of clear-text HTTP requests answered by 5xx or not at all, at the client. Red here with a green network "
+            "on the left: it is the application.",
+            http_failed(edges=HERE),
+            "percentunit",
+            thresholds=FAILURES,
+        ),
+        stat(
+            "gRPC failed",
+            "Share of gRPC calls that ended with a status that is the server's or the network's fault (not, for example, "
+            "NOT_FOUND), at the client.",
+            grpc_failed(edges=HERE),
+            "percentunit",
+            thresholds=FAILURES,
+        ),
+    )
+
+
+def _suspects():
+    fields = {name: links.label(name) for name in PAIR}
+    return more(
+        4,
+        stat(
+            "Whose: worst service pair",
+            f"The pair of services with the largest share of retransmitted segments, of those that send more than "
+            f"{MINIMUM_SEGMENTS} segment a second.",
+            worst(1, loss(PAIR, HERE, minimum=MINIMUM_SEGMENTS)),
+            "percentunit",
+            thresholds=LOSS,
+            legend=PAIR_TITLE,
+            links=[
+                links.service("Client", fields["client_namespace"], fields["client_workload"]),
+                links.service("Server", fields["server_namespace"], fields["server_workload"]),
+            ],
+        ),
+        stat(
+            "Where: worst pair of zones",
+            f"The pair of zones with the largest share of retransmitted segments, of those that send more than "
+            f"{MINIMUM_SEGMENTS} segment a second. If one pair stands out and others through the same zones do not, no zone is to be emptied.",
+            worst(1, loss(ZONES, HERE, minimum=MINIMUM_SEGMENTS)),
+            "percentunit",
+            thresholds=LOSS,
+            legend=ZONE_TITLE,
+            links=[links.dashboard("flowgauge-zones", "Zones", zone=links.label("server_zone"))],
+        ),
+        stat(
+            "Where: worst node",
+            f"The node with the largest share of retransmitted segments among its own ends, of those that send more than "
+            f"{MINIMUM_SEGMENTS} segment a second.",
+            worst(1, loss(("instance",), HERE, minimum=MINIMUM_SEGMENTS)),
+            "percentunit",
+            thresholds=LOSS,
+            legend="{{instance}}",
+            links=[
+                links.dashboard("flowgauge-node", "Node", instance=links.label("instance")),
+                links.flows("Addresses by loss", links.label("instance"), sort="retransmitted_segments"),
+            ],
+        ),
+        stat(
+            "Refuses or does not answer",
+            f"The server with the largest share of failed connections, of those asked for more than {MINIMUM_EVENTS} a second.",
+            worst(1, connects_failed(("server_namespace", "server_workload"), HERE, minimum=MINIMUM_EVENTS)),
+            "percentunit",
+            thresholds=FAILURES,
+            legend="{{server_workload}}",
+            links=[links.service("Service", fields["server_namespace"], fields["server_workload"])],
+        ),
+    )
+
+
+def pairs_table(title, description, edges, count=25):
+    """The worst pairs of services, and the network beside the application for each."""
+    chosen = f" and on ({', '.join(PAIR)}) {worst(count, loss(PAIR, edges))}"
+    at = links.field
+    flows = {"by": "address", "sort": "retransmitted_segments"}
+    flows |= {name: at(title) for name, title in (("client_workload", "Client"), ("server_workload", "Server"))}
+    again = total(edge_rates("tcp_retransmitted_segments_total", edges, SENDERS), (*PAIR, "instance"))
+    sent = total(edge_rates("tcp_sent_segments_total", edges, SENDERS), (*PAIR, "instance"))
+    node = f"topk by ({', '.join(PAIR)}) (1, {again} + 0.000001 * {sent})"
+    return table(
+        title,
+        description,
+        [
+            Label("client_namespace", "Client's namespace", width=150),
+            Label("client_workload", "Client", (links.service("Client", at("Client's namespace"), at("Client")),)),
+            Label("server_namespace", "Server's namespace", width=150),
+            Label("server_workload", "Server", (links.service("Server", at("Server's namespace"), at("Server")),)),
+            Label(
+                "instance",
+                "Node that sees most loss",
+                (links.flows("Addresses of this pair", at("Node that sees most loss"), **flows),),
+            ),
+        ],
+        [
+            Column("Lost → server", loss_to_server(PAIR, edges) + chosen, "percentunit", LOSS, decimals=2),
+            Column("Lost → client", loss_to_client(PAIR, edges) + chosen, "percentunit", LOSS, decimals=2),
+            Column("Gaps at client", out_of_order(PAIR, edges) + chosen, "percentunit", LOSS, decimals=2),
+            Column("RTT p50", rtt(0.5, PAIR, edges) + chosen, "s"),
+            Column("RTT p95", rtt(0.95, PAIR, edges) + chosen, "s", RTT),
+            Column("Connects failed", connects_failed(PAIR, edges) + chosen, "percentunit", FAILURES, decimals=1),
+            Column("HTTP failed", http_failed(PAIR, edges) + chosen, "percentunit", FAILURES, decimals=1),
+            Column("Payload", f"({payload(PAIR, edges)}){chosen}", "Bps"),
+            Column("Loss", loss(PAIR, edges) + chosen, "percentunit", LOSS, decimals=2),
+            Column("of the node", node + chosen, hidden=True),
+        ],
+        sort="Loss",
+    )
+
+
+def zone_matrix(title, description, vector, unit, thresholds):
+    """A value for each pair of zones, coloured."""
+    return matrix(
+        title,
+        description,
+        named(vector, *ZONES),
+        "client_zone",
+        "server_zone",
+        "client ↓  server →",
+        unit,
+        thresholds,
+        links=[links.dashboard("flowgauge-zones", "This server zone", zone="${__field.name}")],
+    )
+
+
+def _where():
+    return row(
+        "Where",
+        8,
+        zone_matrix(
+            "Loss between zones",
+            "Share of retransmitted segments, both directions, by the client's zone (line) and the server's (column).",
+            loss(ZONES, HERE),
+            "percentunit",
+            LOSS,
+        ),
+        zone_matrix(
+            "RTT between zones, median",
+            "Median of the smoothed round-trip times at the client, by the client's zone (line) and the server's (column).",
+            rtt(0.5, ZONES, HERE),
+            "s",
+            RTT,
+        ),
+        bars(
+            "Loss by node, worst ten",
+            "Share of retransmitted segments among the ends on each node. One node alone: look at the node, not at the network.",
+            "percentunit",
+            worst(10, loss(("instance",), HERE)),
+            "{{instance}}",
+            thresholds=LOSS,
+            links=[links.dashboard("flowgauge-node", "Node", instance=links.label("instance"))],
+        ),
+        bars(
+            "External providers, loss at our end",
+            "Share of the segments towards each external service that had to be sent again.",
+            "percentunit",
+            worst(10, loss(("server_workload",), tuple((*one, 'server_kind="external"') for one in HERE))),
+            "{{server_workload}}",
+            thresholds=LOSS,
+            links=[links.dashboard("flowgauge-external", "Provider", provider=links.label("server_workload"))],
+        ),
+    )
+
+
+def _since_when():
+    return [
+        row(
+            "Since when",
+            8,
+            lines(
+                "Loss, worst pairs",
+                "Share of retransmitted segments of the ten worst pairs of services at each moment.",
+                "percentunit",
+                (worst(10, loss(PAIR, HERE, minimum=MINIMUM_SEGMENTS)), PAIR_TITLE),
+                thresholds=LOSS,
+            ),
+            lines(
+                "Round-trip time",
+                "Quantiles of the smoothed round-trip times at the clients.",
+                "s",
+                *((rtt(share, (), HERE), name) for share, name in ((0.5, "median"), (0.95, "p95"), (0.99, "p99"))),
+            ),
+            lines(
+                "Failed connections by reason",
+                "Connections begun and not established. refused: nobody listens. timeout: SYNs vanish. unreachable: routes. "
+                "abandoned: the application did not wait. other: among them no free local port.",
+                "cps",
+                (connect_failures(("reason",), HERE), "{{reason}}"),
+                stack=True,
+            ),
+        ),
+        more(
+            8,
+            lines(
+                "Established connections that broke",
+                "Connections that ended otherwise than by FIN: reset by the other end, by the watched end, or given up by TCP (timeout).",
+                "cps",
+                (
+                    total(edge_rates("tcp_connections_closed_total", HERE, CLIENT, 'reason!="fin"'), ("reason",)),
+                    "{{reason}}",
+                ),
+                stack=True,
+            ),
+            lines(
+                "DNS answers by code",
+                "First answers by response code, and lookups without an answer, at who asked. NXDOMAIN of the resolver's search list is left out.",
+                "ops",
+                (total(edge_rates("dns_responses_total", HERE, CLIENT, 'search="false"'), ("rcode",)), "{{rcode}}"),
+                (total(edge_rates("dns_timeouts_total", HERE, CLIENT)), "no answer"),
+                stack=True,
+            ),
+            lines(
+                "Who holds transfers back",
+                "Of the time in which there was data to send: busy is the network and congestion control, receive_window a slow "
+                "reader at the other end, send_buffer the sender's own buffer.",
+                "percentunit",
+                (limited(HERE), "{{limit}}"),
+                stack=True,
+            ),
+        ),
+        more(
+            8,
+            lines(
+                "HTTP responses by class",
+                "Clear-text HTTP responses by the first digit of their status, and requests without a response, at the client.",
+                "reqps",
+                (
+                    total(
+                        f'label_replace({edge_rates("http_responses_total", HERE, CLIENT)}, "class", "${{1}}xx", "code", "(.).*")',
+                        ("class",),
+                    ),
+                    "{{class}}",
+                ),
+                (total(edge_rates("http_requests_failed_total", HERE, CLIENT), ("reason",)), "no response: {{reason}}"),
+                stack=True,
+            ),
+            lines(
+                "Packets dropped by the kernels",
+                "Packets that the nodes' kernels dropped, by the kernel's own reason; those dropped as a rule are among them.",
+                "pps",
+                (worst(10, total(rate("dropped_packets_total", 'namespace=~"$namespace"'), ("reason",))), "{{reason}}"),
+            ),
+            lines(
+                "Payload",
+                "TCP payload of the clients, both directions; UDP payload.",
+                "Bps",
+                (payload((), HERE), "TCP"),
+                (
+                    f"{total(edge_rates('udp_sent_bytes_total', HERE, CLIENT))} + {total(edge_rates('udp_received_bytes_total', HERE, CLIENT))}",
+                    "UDP",
+                ),
+                stack=True,
+            ),
+        ),
+    ]
+
+
+def build():
+    """The dashboard."""
+    rows = [
+        _verdict(),
+        _suspects(),
+        row(
+            "Whose",
+            10,
+            pairs_table(
+                "Worst pairs of services",
+                "The 25 pairs with the largest share of retransmitted segments. Lost → server: the client's retransmissions. Lost → client: the "
+                "server's; empty where the server is outside, then gaps at the client tell. The node leads to /flows there: which addresses.",
+                HERE,
+            ),
+        ),
+        _where(),
+        *_since_when(),
+        row(
+            "Blind spots",
+            4,
+            stat(
+                "Exporters that answer",
+                "Exporters that Prometheus reached at its last scrape, of those it has as targets.",
+                'sum(up{job=~"$job",cluster=~"$cluster"}) / count(up{job=~"$job",cluster=~"$cluster"})',
+                "percentunit",
+                links=[links.dashboard("flowgauge-exporter", "Exporters")],
+            ),
+            stat(
+                "Collectors that do not work",
+                "Collectors that could not start or failed, over all nodes: what they measure is missing here.",
+                'count(flowgauge_collector_up{cluster=~"$cluster",job=~"$job"} == 0) or vector(0)',
+                "short",
+                thresholds=ANY,
+                links=[links.dashboard("flowgauge-exporter", "Exporters")],
+            ),
+            stat(
+                "Payload without a name",
+                "Share of TCP payload whose client or server is unknown.",
+                f"{total(rate('unattributed_bytes_total'))} / ({total(rate('tcp_sent_bytes_total'))} + {total(rate('tcp_received_bytes_total'))} > 0)",
+                "percentunit",
+            ),
+            stat(
+                "Edges folded into other",
+                "Edges a second that were folded because --series.limit was reached: sums stay right, names are lost.",
+                total(rate("folded_edges_total")),
+                "cps",
+                thresholds=ANY,
+            ),
+        ),
+    ]
+    description = "Is it the network, whose, and which part of it: loss, round-trip time, failed connections, DNS and HTTP at a glance."
+    return dashboard("flowgauge-overview", "Flowgauge / Overview", description, [NAMESPACE, ENDS], rows)

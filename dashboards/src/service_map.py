@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who talks to whom: as a graph, as a matrix, and between zones."""
+
+import links
+from edges import connects_failed, loss, payload
+from grafana import dashboard, row
+from overview import HERE, zone_matrix
+from panels import FAILURES, LOSS, node_graph
+from promql import PAIR, SENDERS, ZONES, edge_rates, total, worst
+from tables import matrix
+from variables import ENDS, NAMESPACE
+
+# More arrows than these cannot be told apart.
+ARROWS = 60
+
+_ALL_AGAIN = total(edge_rates("tcp_retransmitted_segments_total", HERE, SENDERS), PAIR)
+# One operand of a division limits the other to its pairs.
+_SENT = worst(ARROWS, total(edge_rates("tcp_sent_segments_total", HERE, SENDERS), PAIR))
+_LOST = f"{_ALL_AGAIN} / {_SENT}"
+_AGAIN = f"({_ALL_AGAIN} and on ({', '.join(PAIR)}) {_SENT})"
+
+
+def _label(vector, name, source):
+    return f'label_replace({vector}, "{name}", "$1", "{source}", "(.*)")'
+
+
+def _at_nodes(vector):
+    """A value of pairs, added up at each of their ends."""
+    sides = (
+        _label(_label(vector, "title", f"{side}_workload"), "subtitle", f"{side}_namespace")
+        for side in ("client", "server")
+    )
+    return f"sum by (title, subtitle) ({' or '.join(sides)})"
+
+
+def _written(vector, by, label, step, unit):
+    """The vector's values, rounded, as a label's text: a second number beside that of the sample."""
+    counted = f'count_values by ({", ".join(by)}) ("{label}", round({vector}, {step}))'
+    return f'label_replace({counted}, "{label}", "$1 {unit}", "{label}", "(.*)")'
+
+
+def _with(vector, by, label, text):
+    return f"{vector} * on ({', '.join(by)}) group_left ({label}) {text}"
+
+
+def _nodes():
+    """id, title, subtitle; mainstat as text; the value is the colour, 1 for 2 % of loss and more."""
+    by = ("title", "subtitle")
+    lost = f"{_at_nodes(_AGAIN)} / {_at_nodes(_SENT)}"
+    text = _written(f"100 * {lost}", by, "mainstat", 0.01, "% lost")
+    vector = _with(f"clamp_max({lost} / 0.02, 1)", by, "mainstat", text)
+    return f'label_join({vector}, "id", "/", "subtitle", "title")'
+
+
+def _edges():
+    """id, source, target; color and secondarystat as text; the value is the loss in percent."""
+    lost = f"100 * {_LOST}"
+    colors = (("green", f"{lost} < 0.5"), ("orange", f"{lost} >= 0.5 < 2"), ("red", f"{lost} >= 2"))
+    colored = " or ".join(f'label_replace({vector}, "color", "{color}", "", "")' for color, vector in colors)
+    text = _written(f"8 * ({payload(PAIR, HERE)}) / 1e6", PAIR, "secondarystat", 0.01, "Mbit/s")
+    vector = _with(f"({colored})", PAIR, "secondarystat", text)
+    for name, side in (("source", "client"), ("target", "server")):
+        vector = f'label_join({vector}, "{name}", "/", "{side}_namespace", "{side}_workload")'
+    return f'label_join({vector}, "id", " → ", "source", "target")'
+
+
+def _by_service(vector):
+    for name, side in (("from", "client"), ("to", "server")):
+        vector = f'label_join({vector}, "{name}", "/", "{side}_namespace", "{side}_workload")'
+    return f"sum by (from, to) ({vector})"
+
+
+def build():
+    """The dashboard."""
+    rows = [
+        row(
+            "Who talks to whom",
+            18,
+            node_graph(
+                "Service map",
+                f"The {ARROWS} pairs of services that send the most segments. An arrow goes from client to server: its share of retransmitted segments, "
+                "both directions, and its payload; green below 0.5 %, red from 2 %. A circle: the same at all connections of the service.",
+                _nodes(),
+                _edges(),
+                links=[links.service("This service", links.field("subtitle"), links.field("title"))],
+            ),
+        ),
+        row(
+            "As matrices",
+            12,
+            matrix(
+                "Loss between services",
+                f"Share of retransmitted segments, both directions, by client (line) and server (column), of the {ARROWS} pairs that send the most segments. "
+                "A red column is a server, a red line a client, a single red cell the way between them.",
+                _by_service(_LOST),
+                "from",
+                "to",
+                "client ↓  server →",
+                "percentunit",
+                LOSS,
+            ),
+        ),
+        row(
+            "Between zones",
+            8,
+            zone_matrix(
+                "Loss between zones",
+                "Share of retransmitted segments, both directions, by the client's zone (line) and the server's (column).",
+                loss(ZONES, HERE),
+                "percentunit",
+                LOSS,
+            ),
+            zone_matrix(
+                "Failed connections between zones",
+                "Share of connections begun and not established, by the client's zone (line) and the server's (column).",
+                connects_failed(ZONES, HERE),
+                "percentunit",
+                FAILURES,
+            ),
+        ),
+    ]
+    description = "Who talks to whom, and where segments are lost: as a graph, as a matrix, and between zones."
+    return dashboard("flowgauge-map", "Flowgauge / Service map", description, [NAMESPACE, ENDS], rows)
