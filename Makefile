@@ -34,7 +34,7 @@ INSTALL := packages/install.sh
 PYTHON_DIR := $(TARGET_DIR)/python
 export FLOWGAUGE_TEST_PYTHON := $(PYTHON_DIR)
 
-.PHONY: help run build test test-kernels bench lint docs alerts dashboards check-dashboards deny clean
+.PHONY: help run build test test-kernels bench lint docs alerts dashboards check-dashboards pictures deny clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -98,6 +98,13 @@ check-dashboards:
 	@command -v npm >/dev/null || $(INSTALL) dashboards/check/PACKAGES
 	@npm --prefix dashboards/check ci --silent --no-audit --no-fund
 	@npm --prefix dashboards/check run --silent check
+
+pictures: ## docs/pictures: the dashboards, drawn from what their queries bring in a test
+	$(need-root)
+	@$(INSTALL) packages/*.txt $(wildcard tests/PACKAGES) dashboards/pictures/PACKAGES
+	@$(MAKE) --no-print-directory build
+	FLOWGAUGE_PICTURES=$(TARGET_DIR)/pictures.json $(RUNNER) $(CARGO) test --package flowgauge-tests --bins --test dashboards every_query
+	python3 dashboards/pictures/draw.py $(TARGET_DIR)/pictures.json docs/pictures
 
 deny: ## licences and banned crates of the dependency tree
 	@command -v cargo-deny >/dev/null || { echo "cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Each query of each dashboard, on Debian's Prometheus that scrapes the exporter of a busy cluster in trouble: it is PromQL,
+//! and it brings what the panel is there to show.
+//!
+//! With `FLOWGAUGE_PICTURES=<file>` the cluster is well for two minutes and in trouble for two more, and the results of
+//! all queries over that time go into the file, from which `make pictures` draws.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::fs;
+use std::time::{Instant, SystemTime};
+
+use flowgauge_tests::dashboards::{self, Dashboard, NAMESPACE, Query, Shop, substituted};
+use flowgauge_tests::prelude::*;
+use flowgauge_tests::prometheus::Prometheus;
+use serde_json::{Value, json};
+
+/// What a query asks for in vain on a test machine: words of its expression, and why.
+const NOTHING_HERE: [(&str, &str); 7] = [
+    ("interface_allowance_", "only the network cards of one cloud provider have allowances"),
+    ("interface_driver_events", "the drivers of this machine's interfaces count no such events"),
+    ("interface_speed_bytes", "most virtual machines' drivers tell no speed"),
+    ("netstat_", "served once it has happened in a namespace; tests/node_netstat.rs makes it happen"),
+    ("node_pressure", "kernels may be built or booted without pressure information"),
+    (NOT_BUILT[0], "the collector of drops is not in this build"),
+    (NOT_BUILT[1], "the audit is not in this build"),
+];
+
+/// What happens here all the same.
+const MADE_HERE: [&str; 2] = ["netstat_tcp_timeouts", "netstat_udp_receive_buffer_errors"];
+
+/// Metrics that dashboards are ready for.
+const NOT_BUILT: [&str; 2] = ["dropped_packets_total", "audit_ratio"];
+
+/// The services whose dashboard is looked at: between them they do all there is.
+const WORKLOADS: [&str; 4] = ["payments", "checkout", "cart", "frontend"];
+
+/// Seconds between two scrapes, and how long one may take: the machine may be busy with other tests.
+const SCRAPE: u32 = 4;
+
+/// How long until everything has happened at least once and has been scraped often enough for a rate.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+fn values(workload: &'static str, everywhere: bool) -> Vec<(&'static str, &'static str)> {
+    let namespace = if everywhere { ".*" } else { "store|kube-system" };
+    vec![
+        ("cluster", "test"),
+        ("job", "flowgauge"),
+        ("namespace", namespace),
+        ("workload", workload),
+        ("zone", ".*"),
+        ("provider", "card-provider|object-store"),
+        ("instance", ".*"),
+        ("ends", "()"),
+        ("__rate_interval", "20s"),
+        ("__range", "60s"),
+    ]
+}
+
+/// What a query that shows trouble only is about: without the comparison at its end.
+fn without_filter(expression: &str) -> &str {
+    let ends = [" > 0", " == 0"].iter().find_map(|end| expression.strip_suffix(end));
+    ends.unwrap_or(expression)
+}
+
+fn is_number(value: &Value) -> bool {
+    value.as_str().and_then(|text| text.parse::<f64>().ok()).is_some_and(f64::is_finite)
+}
+
+/// Whether the query brings at least one number, for one of the services if it is about one.
+fn has_data(prometheus: &Prometheus, query: &Query) -> Result<bool> {
+    let workloads = if query.expression.contains("$workload") { &WORKLOADS[..] } else { &WORKLOADS[..1] };
+    for workload in workloads {
+        let expression = substituted(&query.expression, &values(workload, false))?;
+        let whole = prometheus.vector(&expression)?;
+        let found = if whole.is_empty() { prometheus.vector(without_filter(&expression))? } else { whole };
+        if found.iter().any(|series| is_number(&series["value"][1])) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn excused(query: &Query) -> bool {
+    let has = |words: &&str| query.expression.contains(*words);
+    NOTHING_HERE.iter().any(|(words, _)| has(words)) && !MADE_HERE.iter().any(|words| has(words))
+}
+
+fn queries() -> Result<Vec<Query>> {
+    let mut all = Vec::new();
+    for dashboard in dashboards::all()? {
+        all.extend(dashboard.queries());
+        all.extend(dashboard.variable_queries()?);
+    }
+    Ok(all)
+}
+
+fn now() -> Result<f64> {
+    Ok(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs_f64())
+}
+
+#[test]
+fn every_query_brings_data() -> Result<()> {
+    let queries = queries()?;
+    let shop = Shop::open()?;
+    assert_eq!(NAMESPACE, "store");
+    // The shop's nodes are namespaces, of which little of an operating system is to be seen: this is the machine's own.
+    let machine = Exporter::start(&[])?;
+    let targets = [shop.exporter.address(), machine.address()];
+    let prometheus = Prometheus::labelled(&targets, &[("cluster", "test")], SCRAPE)?;
+    if let Some(file) = env::var_os("FLOWGAUGE_PICTURES") {
+        return fs::write(&file, serde_json::to_string(&recorded(&shop, &prometheus, &queries)?)?)
+            .with_context(|| format!("writing {}", file.display()));
+    }
+    shop.trouble(0.05)?;
+    let deadline = Instant::now() + PATIENCE;
+    let mut missing: Vec<&Query> = queries.iter().collect();
+    while !missing.iter().all(|query| excused(query)) {
+        let told = || {
+            missing.iter().filter(|query| !excused(query)).map(|query| {
+                format!("{} / {} {}: {}", query.uid, query.title, query.reference, query.expression)
+            })
+        };
+        ensure!(Instant::now() < deadline, "no data:\n{}", told().collect::<Vec<_>>().join("\n"));
+        shop.look_up()?;
+        std::thread::sleep(Duration::from_secs(3));
+        let mut still = Vec::new();
+        for query in missing {
+            if !has_data(&prometheus, query)? {
+                still.push(query);
+            }
+        }
+        missing = still;
+    }
+    // All stands for everything, in whatever way a variable is left; and the proxies' view is PromQL too.
+    for query in &queries {
+        let mut values = values(WORKLOADS[0], true);
+        values.iter_mut().filter(|(name, _)| *name == "ends").for_each(|(_, value)| *value = "_proxy");
+        prometheus.vector(&substituted(&query.expression, &values)?)?;
+    }
+    for (query, (_, why)) in missing.iter().filter_map(|query| {
+        Some((query, NOTHING_HERE.iter().find(|(words, _)| query.expression.contains(words))?))
+    }) {
+        eprintln!("no data for {} / {}: {why}", query.uid, query.title);
+    }
+    Ok(())
+}
+
+/// The results of all queries over two minutes of peace and two of trouble.
+fn recorded(shop: &Shop, prometheus: &Prometheus, queries: &[Query]) -> Result<Value> {
+    let wait = |seconds: u64| -> Result<()> {
+        for _ in 0..seconds / 4 {
+            shop.look_up()?;
+            std::thread::sleep(Duration::from_secs(4));
+        }
+        Ok(())
+    };
+    wait(30)?;
+    let from = now()?;
+    wait(110)?;
+    shop.trouble(0.05)?;
+    wait(120)?;
+    let to = now()?;
+    let answered = prometheus.query("min(min_over_time(up[200s]))")?;
+    ensure!(
+        answered == Some(1.0),
+        "an exporter did not answer in time: the machine is too busy for pictures"
+    );
+    let mut results = Vec::new();
+    for query in queries.iter().filter(|query| query.panel.is_some()) {
+        let expression = substituted(&query.expression, &values(WORKLOADS[0], false))?;
+        let result = if query.instant {
+            prometheus.vector(&expression)?
+        } else {
+            prometheus.matrix(&expression, from, to, SCRAPE.into())?
+        };
+        results.push(json!({
+            "uid": query.uid, "panel": query.panel, "reference": query.reference, "result": result,
+        }));
+    }
+    let shown: serde_json::Map<_, _> = values(WORKLOADS[0], false)
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), json!(value)))
+        .collect();
+    Ok(json!({ "from": from, "to": to, "step": SCRAPE, "values": shown, "queries": results }))
+}
+
+/// What can be said without Prometheus: nothing that an importer would trip over.
+#[test]
+fn dashboards_are_complete() -> Result<()> {
+    let all = dashboards::all()?;
+    let uids: BTreeSet<&str> = all.iter().map(|dashboard| dashboard.uid.as_str()).collect();
+    let wanted = ["dns", "exporter", "external", "map", "node", "overview", "service", "zones"];
+    assert_eq!(uids, wanted.map(|name| format!("flowgauge-{name}")).iter().map(String::as_str).collect());
+    let documented = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md"))?;
+    for dashboard in &all {
+        complete(dashboard, &uids, &documented).with_context(|| dashboard.uid.clone())?;
+    }
+    Ok(())
+}
+
+/// Names without the prefix, of histograms the family's.
+fn metrics(expression: &str) -> impl Iterator<Item = &str> {
+    let inside = |letter: char| !(letter.is_ascii_alphanumeric() || letter == '_');
+    let starts =
+        expression.match_indices("flowgauge_").map(move |(at, prefix)| &expression[at + prefix.len()..]);
+    let names = starts.map(move |rest| rest.split(inside).next().unwrap_or_default());
+    names.map(|name| {
+        let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+        family.unwrap_or(name)
+    })
+}
+
+fn complete(dashboard: &Dashboard, uids: &BTreeSet<&str>, documented: &str) -> Result<()> {
+    ensure!(dashboard.json["editable"] == false && dashboard.json["id"].is_null(), "editable, or with an id");
+    ensure!(dashboard.json["tags"] == json!(["flowgauge"]), "tags: {}", dashboard.json["tags"]);
+    let names: BTreeSet<&str> =
+        dashboard.variables().filter_map(|variable| variable["name"].as_str()).collect();
+    for panel in dashboard.panels() {
+        let title = panel["title"].as_str().unwrap_or_default();
+        let described = panel["description"].as_str().is_some_and(|text| text.ends_with('.'));
+        ensure!(!title.is_empty() && described, "{title}: no title, or no sentence that describes it");
+        ensure!(panel["fieldConfig"].to_string().contains("\"unit\""), "{title}: no unit");
+        let text = panel.to_string();
+        for (_, rest) in text.match_indices("/d/").map(|(at, _)| text.split_at(at + 3)) {
+            let uid = rest.split(['?', '"']).next().unwrap_or_default();
+            ensure!(uids.contains(uid), "{title}: a link to {uid}, which there is not");
+        }
+        for (_, rest) in text.match_indices("&var-").map(|(at, _)| text.split_at(at + 5)) {
+            ensure!(rest.contains('='), "{title}: a variable without a value in a link: {rest:.30}");
+        }
+    }
+    for query in dashboard.queries() {
+        for metric in metrics(&query.expression) {
+            let known = documented.contains(&format!("`flowgauge_{metric}`"));
+            ensure!(known || NOT_BUILT.contains(&metric), "{}: no metric flowgauge_{metric}", query.title);
+        }
+        let fixed = ["[1m]", "[5m]", "$__interval"].iter().find(|range| query.expression.contains(**range));
+        ensure!(fixed.is_none(), "{}: {fixed:?} in place of $__rate_interval", query.title);
+        let used = ["namespace", "workload", "zone", "provider", "instance", "ends"];
+        for name in used.iter().filter(|name| query.expression.contains(&format!("${name}"))) {
+            ensure!(names.contains(name), "{}: the dashboard has no variable {name}", query.title);
+        }
+    }
+    Ok(())
+}
