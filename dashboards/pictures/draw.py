@@ -4,7 +4,7 @@
 
 usage: draw.py RESULTS FOLDER
 
-RESULTS is what tests/tests/dashboards.rs writes with FLOWGAUGE_PICTURES. The PNG are made by rsvg-convert."""
+RESULTS is what tests/tests/dashboards.rs writes with FLOWGAUGE_PICTURES. The PNG are made by rsvg-convert and pngquant."""
 
 import json
 import subprocess
@@ -21,14 +21,14 @@ WIDE, CELL, GAP, HEAD = 1480, 38, 8, 56
 
 # Which lines of each dashboard are drawn, in Grafana's units of height: the first screens.
 SHOWN = {
-    "flowgauge-overview": (0, 37),
-    "flowgauge-service": (0, 40),
-    "flowgauge-map": (0, 42),
-    "flowgauge-dns": (0, 34),
-    "flowgauge-external": (0, 34),
-    "flowgauge-zones": (0, 40),
-    "flowgauge-node": (0, 35),
-    "flowgauge-exporter": (0, 33),
+    "flowgauge-overview": (0, 36),
+    "flowgauge-service": (0, 39),
+    "flowgauge-map": (0, 38),
+    "flowgauge-dns": (0, 35),
+    "flowgauge-external": (0, 31),
+    "flowgauge-zones": (0, 37),
+    "flowgauge-node": (0, 33),
+    "flowgauge-exporter": (0, 32),
 }
 
 KINDS = {
@@ -65,6 +65,9 @@ def picture(dashboard, results, world):
         for panel in dashboard["panels"]
         if panel["gridPos"]["y"] >= first and panel["gridPos"]["y"] + panel["gridPos"]["h"] <= last
     ]
+    # A heading without its panels is no use.
+    while panels[-1]["type"] == "row":
+        panels.pop()
     end = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in panels)
     drawing = Drawing(WIDE, HEAD + (end - first) * CELL + GAP)
     _header(drawing, dashboard, world["values"])
@@ -101,7 +104,9 @@ def main():
                 results.setdefault(query["panel"], {})[query["reference"]] = query["result"]
         output = folder / f"{dashboard['uid']}.png"
         svg = picture(dashboard, results, world)
-        subprocess.run(["rsvg-convert", "--output", output], input=svg.encode(), check=True)
+        png = subprocess.run(["rsvg-convert"], input=svg.encode(), capture_output=True, check=True).stdout
+        small = ["pngquant", "--speed", "1", "--strip", "96", "-"]
+        output.write_bytes(subprocess.run(small, input=png, capture_output=True, check=True).stdout)
         print(f"{output.name}: {output.stat().st_size // 1024} kB")
 
 

@@ -105,7 +105,11 @@ def table(drawing, panel, results, box, world):
         for row, line in enumerate(texts):
             level = y + _LINE * (row + 1)
             cell, look = lines[row][place], looks[place]
-            colored = look.get("custom.cellOptions", {}).get("type") == "color-background" and isinstance(cell, float)
+            colored = (
+                look.get("custom.cellOptions", {}).get("type") == "color-background"
+                and isinstance(cell, float)
+                and finite(cell)
+            )
             ink = TEXT
             if colored:
                 color = threshold_color(look["thresholds"], cell)

@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 
 import dns
-import exporter
 import external
 import node
 import overview
 import service
 import service_map
 import zones
+
+import exporter
 
 OUTPUT = Path(__file__).resolve().parent.parent
 DASHBOARDS = (overview, service, service_map, dns, external, zones, node, exporter)

@@ -7,6 +7,7 @@ from promql import (
     SENDERS,
     SERVER,
     edge_rates,
+    occurring,
     quantile,
     ratio,
     total,
@@ -54,8 +55,13 @@ def connects_failed(by=(), edges=EVERY_EDGE, minimum=0):
 
 
 def connect_failures(by=("reason",), edges=EVERY_EDGE):
-    """Failed connections a second."""
-    return total(edge_rates("tcp_connect_failures_total", edges, CLIENT), by)
+    """Failed connections a second, of reasons that occur."""
+    return occurring(total(edge_rates("tcp_connect_failures_total", edges, CLIENT), by))
+
+
+def broken(by=("reason",), edges=EVERY_EDGE):
+    """Established connections a second that ended otherwise than by FIN, of reasons that occur."""
+    return occurring(total(edge_rates("tcp_connections_closed_total", edges, CLIENT, 'reason!="fin"'), by))
 
 
 def dns_failed(by=(), edges=EVERY_EDGE, observer=CLIENT):

@@ -5,7 +5,7 @@ import links
 from grafana import dashboard, more, row
 from node import AT, BY, ON, rate, select
 from panels import ANY, FILL, dashed, lines, stat, steps
-from promql import SCOPE, quantile, total, worst
+from promql import SCOPE, occurring, quantile, total, worst
 from tables import Column, Label, table
 from variables import INSTANCE
 
@@ -85,7 +85,7 @@ def _nodes():
     at = links.field("Node")
     return row(
         "Which node",
-        9,
+        7,
         table(
             "Exporters",
             "The chosen exporters side by side.",
@@ -230,7 +230,7 @@ def _budget():
                 "Lost, by reason",
                 "What could not be counted where it belongs: maps or rings full, chains or paths too long, programs skipped.",
                 "ops",
-                (total(rate("lost_events_total"), ("reason",)), "{{reason}}"),
+                (occurring(total(rate("lost_events_total"), ("reason",))), "{{reason}}"),
                 (total(rate("bpf_program_recursion_misses_total")), "programs skipped (recursion)"),
             ),
         ),
@@ -254,8 +254,8 @@ def _budget():
                 "Passes over the sockets that failed, sources of names that could not be read again, and questions they could not answer.",
                 "ops",
                 (total(rate("pass_failures_total")), "passes failed"),
-                (total(rate("label_source_reload_failures_total"), ("source",)), "{{source}}: not read"),
-                (total(rate("label_source_misses_total"), ("source",)), "{{source}}: not known"),
+                (occurring(total(rate("label_source_reload_failures_total"), ("source",))), "{{source}}: not read"),
+                (occurring(total(rate("label_source_misses_total"), ("source",))), "{{source}}: not known"),
             ),
         ),
         more(

@@ -4,6 +4,7 @@
 import links
 from edges import (
     MINIMUM_EVENTS,
+    broken,
     connect_failures,
     connects_failed,
     http_duration,
@@ -88,7 +89,7 @@ def _table():
     busiest = f"topk by (server_workload) (1, {total(edge_rates('tcp_sent_segments_total', OUTSIDE, CLIENT), labels)})"
     return row(
         "Provider by provider",
-        10,
+        7,
         table(
             "Providers",
             "All that is known of each from our side alone. All of its addresses, or only some? The node, the one that talks to it most, leads to its /flows, which tells.",
@@ -191,9 +192,7 @@ def _time():
                 "Established connections that ended otherwise than by FIN: reset_received is the provider, timeout the way.",
                 "cps",
                 (
-                    total(
-                        edge_rates("tcp_connections_closed_total", OUTSIDE, CLIENT, 'reason!="fin"'), (*BY, "reason")
-                    ),
+                    broken((*BY, "reason"), OUTSIDE),
                     "{{server_workload}}: {{reason}}",
                 ),
                 stack=True,
@@ -220,7 +219,7 @@ def _callers():
     zones = ("client_zone", "server_workload")
     return row(
         "From where",
-        8,
+        7,
         matrix(
             "Failed connections by our zone",
             "Share of connections to each provider (column) that failed, by the zone they came from (line). One line alone: our zone's way out. One column: the provider.",

@@ -70,8 +70,16 @@ def row(title, height, *panels):
     """A heading and one line of panels: each a panel, or a pair of width and panel; the rest share what is left."""
     wide = [item for item in panels if isinstance(item, tuple)]
     left = WIDTH - sum(width for width, _ in wide)
-    share = left // max(1, len(panels) - len(wide))
-    return title, height, [item if isinstance(item, tuple) else (share, item) for item in panels]
+    share, over = divmod(left, max(1, len(panels) - len(wide)))
+    placed = []
+    for item in panels:
+        if isinstance(item, tuple):
+            placed.append(item)
+        else:
+            # What cannot be shared goes to the first.
+            placed.append((share + (over > 0), item))
+            over -= over > 0
+    return title, height, placed
 
 
 def more(height, *panels):

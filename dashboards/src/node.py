@@ -4,7 +4,7 @@
 import links
 from grafana import dashboard, more, row
 from panels import ANY, FILL, LOSS, dashed, lines, stat, steps
-from promql import CLIENT, SENDERS, ratio, total, worst
+from promql import CLIENT, SENDERS, occurring, ratio, total, worst
 from promql import rate as scoped_rate
 from promql import select as scoped_select
 from tables import Column, Label, table
@@ -124,7 +124,7 @@ def _nodes():
     at = links.field("Node")
     return row(
         "Which node",
-        9,
+        7,
         table(
             "Nodes",
             "The chosen nodes side by side. One that stands out with healthy neighbours is the culprit. The link leads to the addresses behind it there.",
@@ -175,7 +175,7 @@ def _tables():
                 "Conntrack failures",
                 "drop: table full. insert_failed: two connections wanted the same translation. early_drop: evicted. invalid: fits no connection.",
                 "pps",
-                (total(rate("node_conntrack_events_total"), ("instance", "event")), f"{AT}: {{{{event}}}}"),
+                (occurring(total(rate("node_conntrack_events_total"), ("instance", "event"))), f"{AT}: {{{{event}}}}"),
             ),
             lines(
                 "Local ports in use",

@@ -5,6 +5,7 @@ import links
 from edges import (
     MINIMUM_EVENTS,
     MINIMUM_SEGMENTS,
+    broken,
     connect_failures,
     connects_failed,
     dns_failed,
@@ -51,6 +52,14 @@ def _verdict():
             loss(edges=HERE),
             "percentunit",
             thresholds=LOSS,
+        ),
+        stat(
+            "Pairs of services that lose",
+            "Pairs of services that lose more than 2 % of their segments, of those that send more than one a second. A busy healthy pair hides "
+            "others in the share on the left, not here.",
+            f"count({loss(PAIR, HERE, minimum=MINIMUM_SEGMENTS)} > 0.02) or vector(0)",
+            "short",
+            thresholds=ANY,
         ),
         stat(
             "Connections failed",
@@ -115,7 +124,7 @@ def _suspects():
             "Where: worst pair of zones",
             f"The pair of zones with the largest share of retransmitted segments, of those that send more than "
             f"{MINIMUM_SEGMENTS} segment a second. If one pair stands out and others through the same zones do not, no zone is to be emptied.",
-            worst(1, loss(ZONES, HERE, minimum=MINIMUM_SEGMENTS)),
+            worst(1, named(loss(ZONES, HERE, minimum=MINIMUM_SEGMENTS), *ZONES)),
             "percentunit",
             thresholds=LOSS,
             legend=ZONE_TITLE,
@@ -203,7 +212,7 @@ def zone_matrix(title, description, vector, unit, thresholds):
 def _where():
     return row(
         "Where",
-        8,
+        7,
         zone_matrix(
             "Loss between zones",
             "Share of retransmitted segments, both directions, by the client's zone (line) and the server's (column).",
@@ -273,7 +282,7 @@ def _since_when():
                 "Connections that ended otherwise than by FIN: reset by the other end, by the watched end, or given up by TCP (timeout).",
                 "cps",
                 (
-                    total(edge_rates("tcp_connections_closed_total", HERE, CLIENT, 'reason!="fin"'), ("reason",)),
+                    broken(("reason",), HERE),
                     "{{reason}}",
                 ),
                 stack=True,

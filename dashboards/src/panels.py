@@ -9,7 +9,7 @@ FAILURES = steps(("yellow", 0.01), ("red", 0.05))
 RTT = steps(("yellow", 0.05), ("red", 0.2))
 FILL = steps(("yellow", 0.7), ("red", 0.9))
 ANY = steps(("red", 1e-9))
-NONE = steps()
+NONE = steps(base="blue")
 
 _REDUCE = {"calcs": ["lastNotNull"], "fields": "", "values": False}
 _LEGEND = {"displayMode": "table", "placement": "bottom", "showLegend": True, "calcs": ["lastNotNull", "max"]}

@@ -68,6 +68,11 @@ def mean(histogram_of, by=()):
     return f"{total(histogram_of('sum'), by)} / ({total(histogram_of('count'), by)} > 0)"
 
 
+def occurring(vector):
+    """Only what happens at all: reasons that do not occur would fill the legend."""
+    return f"({vector}) > 0"
+
+
 def worst(count, vector):
     """The largest values."""
     return f"topk({count}, {vector})"

@@ -3,6 +3,7 @@
 
 import links
 from edges import (
+    broken,
     connect_failures,
     connects_failed,
     dns_failed,
@@ -220,11 +221,11 @@ def _network():
                 "Established connections that ended otherwise than by FIN, as the client's end saw it.",
                 "cps",
                 (
-                    total(edge_rates("tcp_connections_closed_total", INBOUND, CLIENT, 'reason!="fin"'), ("reason",)),
+                    broken(("reason",), INBOUND),
                     "to it: {{reason}}",
                 ),
                 (
-                    total(edge_rates("tcp_connections_closed_total", OUTBOUND, CLIENT, 'reason!="fin"'), ("reason",)),
+                    broken(("reason",), OUTBOUND),
                     "its own: {{reason}}",
                 ),
                 stack=True,
@@ -403,7 +404,7 @@ def build():
         _glance(),
         row(
             "Both directions",
-            8,
+            7,
             _peers(
                 "Who calls it",
                 "Its clients, by workload and zone: one red line is that client or zone, all red is this service.",
@@ -411,7 +412,7 @@ def build():
                 INBOUND,
             ),
         ),
-        more(8, _peers("What it calls", "What it depends on, by workload and zone.", "server", OUTBOUND)),
+        more(7, _peers("What it calls", "What it depends on, by workload and zone.", "server", OUTBOUND)),
         *_network(),
         *_application(),
         *_part(),

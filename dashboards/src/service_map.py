@@ -15,7 +15,7 @@ ARROWS = 60
 
 _ALL_AGAIN = total(edge_rates("tcp_retransmitted_segments_total", HERE, SENDERS), PAIR)
 # One operand of a division limits the other to its pairs.
-_SENT = worst(ARROWS, total(edge_rates("tcp_sent_segments_total", HERE, SENDERS), PAIR))
+_SENT = worst(ARROWS, f"{total(edge_rates('tcp_sent_segments_total', HERE, SENDERS), PAIR)} > 0")
 _LOST = f"{_ALL_AGAIN} / {_SENT}"
 _AGAIN = f"({_ALL_AGAIN} and on ({', '.join(PAIR)}) {_SENT})"
 
@@ -86,8 +86,8 @@ def build():
             ),
         ),
         row(
-            "As matrices",
-            12,
+            "As a matrix",
+            9,
             matrix(
                 "Loss between services",
                 f"Share of retransmitted segments, both directions, by client (line) and server (column), of the {ARROWS} pairs that send the most segments. "
@@ -102,7 +102,7 @@ def build():
         ),
         row(
             "Between zones",
-            8,
+            6,
             zone_matrix(
                 "Loss between zones",
                 "Share of retransmitted segments, both directions, by the client's zone (line) and the server's (column).",

@@ -14,7 +14,7 @@ from edges import (
 from grafana import dashboard, more, row
 from overview import ZONE_TITLE, zone_matrix
 from panels import FAILURES, LOSS, RTT, lines, stat, steps
-from promql import PAIR, ZONES, ratio, worst
+from promql import PAIR, ZONES, named, ratio, worst
 from tables import Column, Label, table
 from variables import ENDS, ZONE
 
@@ -41,7 +41,7 @@ def _heat():
     return [
         row(
             "Where",
-            8,
+            6,
             zone_matrix(
                 "Loss", "Share of retransmitted segments, both directions.", loss(ZONES, HERE), "percentunit", LOSS
             ),
@@ -57,7 +57,7 @@ def _heat():
             ),
         ),
         more(
-            8,
+            6,
             zone_matrix(
                 "Connections failed",
                 "Share of connections begun and not established.",
@@ -90,7 +90,7 @@ def _part():
     return [
         row(
             "All of it, or a part?",
-            8,
+            6,
             zone_matrix(
                 "Pairs of services affected",
                 "Of the pairs of services that talk between two zones, the share that loses more than 1 %. Nearly all: the way between the zones. A few: those services, and no zone is to be emptied.",
@@ -187,7 +187,7 @@ def build():
         stat(
             "Worst pair",
             "The pair of zones with the largest share of retransmitted segments.",
-            worst(1, loss(ZONES, HERE, minimum=MINIMUM_SEGMENTS)),
+            worst(1, named(loss(ZONES, HERE, minimum=MINIMUM_SEGMENTS), *ZONES)),
             "percentunit",
             thresholds=LOSS,
             legend=ZONE_TITLE,
@@ -195,7 +195,7 @@ def build():
         stat(
             "Slowest pair",
             "The pair of zones with the highest 95th percentile of the round-trip time.",
-            worst(1, rtt(0.95, ZONES, HERE)),
+            worst(1, named(rtt(0.95, ZONES, HERE), *ZONES)),
             "s",
             thresholds=RTT,
             legend=ZONE_TITLE,
@@ -203,7 +203,7 @@ def build():
         stat(
             "Most failed connections",
             "The pair of zones with the largest share of failed connections.",
-            worst(1, connects_failed(ZONES, HERE)),
+            worst(1, named(connects_failed(ZONES, HERE), *ZONES)),
             "percentunit",
             thresholds=FAILURES,
             legend=ZONE_TITLE,

@@ -22,27 +22,52 @@ pub struct Prometheus {
     _directory: TempDir,
 }
 
+/// What is scraped.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Where.
+    pub address: SocketAddr,
+    /// Labels of all of its series, `job` and `instance` if they are to be other than Prometheus makes them.
+    pub labels: Vec<(&'static str, String)>,
+    /// Series that are left out: those where the values of these labels, joined by `;`, match this regular expression.
+    pub dropped: Vec<(&'static str, String)>,
+}
+
+impl Target {
+    fn config(&self, number: usize) -> String {
+        let labels: Vec<_> = self.labels.iter().map(|(name, value)| format!("{name}: '{value}'")).collect();
+        let dropped: Vec<_> = self
+            .dropped
+            .iter()
+            .map(|(labels, regex)| format!("{{ source_labels: [{labels}], regex: '{regex}', action: drop }}"))
+            .collect();
+        format!(
+            "  - job_name: target-{number}\n    static_configs:\n      - targets: ['{}']\n        labels: {{ {} }}\n    \
+             metric_relabel_configs: [{}]\n",
+            self.address,
+            labels.join(", "),
+            dropped.join(", ")
+        )
+    }
+}
+
 impl Prometheus {
-    /// Scrapes `target` as job `flowgauge`, every second.
-    pub fn start(target: SocketAddr) -> Result<Self> {
-        Self::labelled(&[target], &[], 1)
+    /// Scrapes `address` as job `flowgauge`, every second.
+    pub fn start(address: SocketAddr) -> Result<Self> {
+        Self::scraping(
+            &[Target { address, labels: vec![("job", "flowgauge".to_owned())], dropped: Vec::new() }],
+            1,
+        )
     }
 
-    /// Scrapes all of `targets` as job `flowgauge` every so many seconds; their series carry these labels too.
-    pub fn labelled(targets: &[SocketAddr], labels: &[(&str, &str)], seconds: u32) -> Result<Self> {
+    /// Scrapes all of these every so many seconds.
+    pub fn scraping(targets: &[Target], seconds: u32) -> Result<Self> {
         let directory = TempDir::new()?;
         let config = directory.path().join("prometheus.yml");
-        let targets: Vec<_> = targets.iter().map(|target| format!("'{target}'")).collect();
-        let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}: '{value}'")).collect();
-        fs::write(
-            &config,
-            format!(
-                "global:\n  scrape_interval: {seconds}s\n  scrape_timeout: {seconds}s\nscrape_configs:\n  - job_name: flowgauge\n    static_configs:\n      \
-                 - targets: [{}]\n        labels: {{ {} }}\n",
-                targets.join(", "),
-                labels.join(", ")
-            ),
-        )?;
+        let targets: String =
+            targets.iter().enumerate().map(|(number, target)| target.config(number)).collect();
+        let every = format!("  scrape_interval: {seconds}s\n  scrape_timeout: {seconds}s\n");
+        fs::write(&config, format!("global:\n{every}scrape_configs:\n{targets}"))?;
         // Free now, and Prometheus asks for it at once.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let mut command = Command::new("prometheus");

@@ -10,9 +10,9 @@ use std::env;
 use std::fs;
 use std::time::{Instant, SystemTime};
 
-use flowgauge_tests::dashboards::{self, Dashboard, NAMESPACE, Query, Shop, substituted};
+use flowgauge_tests::dashboards::{self, Dashboard, Query, Shop, substituted};
 use flowgauge_tests::prelude::*;
-use flowgauge_tests::prometheus::Prometheus;
+use flowgauge_tests::prometheus::{Prometheus, Target};
 use serde_json::{Value, json};
 
 /// What a query asks for in vain on a test machine: words of its expression, and why.
@@ -48,7 +48,7 @@ fn values(workload: &'static str, everywhere: bool) -> Vec<(&'static str, &'stat
         ("job", "flowgauge"),
         ("namespace", namespace),
         ("workload", workload),
-        ("zone", ".*"),
+        ("zone", "zone-a|zone-b"),
         ("provider", "card-provider|object-store"),
         ("instance", ".*"),
         ("ends", "()"),
@@ -83,7 +83,7 @@ fn has_data(prometheus: &Prometheus, query: &Query) -> Result<bool> {
 
 fn excused(query: &Query) -> bool {
     let has = |words: &&str| query.expression.contains(*words);
-    NOTHING_HERE.iter().any(|(words, _)| has(words)) && !MADE_HERE.iter().any(|words| has(words))
+    NOTHING_HERE.iter().any(|(words, _)| has(words)) && !MADE_HERE.iter().any(has)
 }
 
 fn queries() -> Result<Vec<Query>> {
@@ -102,17 +102,21 @@ fn now() -> Result<f64> {
 #[test]
 fn every_query_brings_data() -> Result<()> {
     let queries = queries()?;
-    let shop = Shop::open()?;
-    assert_eq!(NAMESPACE, "store");
+    let mut shop = Shop::open()?;
     // The shop's nodes are namespaces, of which little of an operating system is to be seen: this is the machine's own.
     let machine = Exporter::start(&[])?;
-    let targets = [shop.exporter.address(), machine.address()];
-    let prometheus = Prometheus::labelled(&targets, &[("cluster", "test")], SCRAPE)?;
+    let own = Target {
+        address: machine.address(),
+        labels: dashboards::labels("machine:10950"),
+        dropped: vec![("client_workload", "fgt-.*".to_owned()), ("server_workload", "fgt-.*".to_owned())],
+    };
+    let prometheus = Prometheus::scraping(&[shop.targets(), vec![own]].concat(), SCRAPE)?;
     if let Some(file) = env::var_os("FLOWGAUGE_PICTURES") {
-        return fs::write(&file, serde_json::to_string(&recorded(&shop, &prometheus, &queries)?)?)
+        return fs::write(&file, serde_json::to_string(&recorded(&mut shop, &prometheus, &queries)?)?)
             .with_context(|| format!("writing {}", file.display()));
     }
     shop.trouble(0.05)?;
+    shop.mischief()?;
     let deadline = Instant::now() + PATIENCE;
     let mut missing: Vec<&Query> = queries.iter().collect();
     while !missing.iter().all(|query| excused(query)) {
@@ -147,19 +151,20 @@ fn every_query_brings_data() -> Result<()> {
 }
 
 /// The results of all queries over two minutes of peace and two of trouble.
-fn recorded(shop: &Shop, prometheus: &Prometheus, queries: &[Query]) -> Result<Value> {
-    let wait = |seconds: u64| -> Result<()> {
+fn recorded(shop: &mut Shop, prometheus: &Prometheus, queries: &[Query]) -> Result<Value> {
+    let wait = |shop: &Shop, seconds: u64| -> Result<()> {
         for _ in 0..seconds / 4 {
             shop.look_up()?;
             std::thread::sleep(Duration::from_secs(4));
         }
         Ok(())
     };
-    wait(30)?;
+    wait(shop, 30)?;
     let from = now()?;
-    wait(110)?;
+    wait(shop, 110)?;
     shop.trouble(0.05)?;
-    wait(120)?;
+    shop.mischief()?;
+    wait(shop, 120)?;
     let to = now()?;
     let answered = prometheus.query("min(min_over_time(up[200s]))")?;
     ensure!(

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-pub use shop::{NAMESPACE, Shop};
+pub use shop::{Shop, labels};
 
 /// A dashboard as it is imported.
 #[derive(Debug)]

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A shop on a cluster of two zones, with providers outside of it, busy and in trouble in every way that a dashboard shows.
 
+mod business;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::api_server::objects::{self, Service, ServicePort};
+use crate::api_server::objects;
 use crate::dns::dnsmasq::Dnsmasq;
 use crate::dns::resolv::Resolving;
 use crate::dns::scripted::Scripted;
@@ -19,9 +21,10 @@ use crate::netns::{Host, Link};
 use crate::nginx::Nginx;
 use crate::prelude::*;
 use crate::process::{Process, run};
+use crate::prometheus::Target;
 
 /// The namespace of all of its services but the DNS server.
-pub const NAMESPACE: &str = "store";
+const NAMESPACE: &str = "store";
 
 /// How long a helper may take to say that it is ready.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -29,8 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The shop. Dropped in this order: the exporter first.
 #[derive(Debug)]
 pub struct Shop {
-    /// The exporter of the node in zone `zone-a`, which sees both nodes' pods: they share this machine's kernel.
-    pub exporter: NodeExporter,
+    exporters: Vec<(&'static str, NodeExporter)>,
     running: Vec<Process>,
     _nginx: Nginx,
     _dnsmasq: Dnsmasq,
@@ -42,15 +44,15 @@ pub struct Shop {
     cluster: Cluster,
 }
 
-/// What runs in the cluster: a name for it here, its namespace, its deployment, its node.
-const PODS: [(&str, &str, &str, char); 7] = [
-    ("frontend", NAMESPACE, "frontend", 'a'),
-    ("cart", NAMESPACE, "cart", 'a'),
-    ("checkout-a", NAMESPACE, "checkout", 'a'),
-    ("checkout-b", NAMESPACE, "checkout", 'b'),
-    ("catalog", NAMESPACE, "catalog", 'b'),
-    ("payments", NAMESPACE, "payments", 'b'),
-    ("coredns", "kube-system", "coredns", 'b'),
+/// What runs in the cluster: its deployment, its namespace, its node.
+const PODS: [(&str, &str, char); 7] = [
+    ("frontend", NAMESPACE, 'a'),
+    ("cart", NAMESPACE, 'a'),
+    ("checkout", NAMESPACE, 'a'),
+    ("orders", NAMESPACE, 'b'),
+    ("catalog", NAMESPACE, 'b'),
+    ("payments", NAMESPACE, 'b'),
+    ("coredns", "kube-system", 'b'),
 ];
 
 /// What is outside: its name, its kind.
@@ -58,12 +60,12 @@ const OUTSIDE: [(&str, &str); 3] =
     [("card-provider", "external"), ("object-store", "external"), ("corp-dns", "host")];
 
 impl Shop {
-    /// Opens it: all serve, and all call whom they need.
+    /// Opens it: all serve, all call whom they need, and all is well.
     pub fn open() -> Result<Self> {
         let cluster = Cluster::new()?;
         let node = |name| if name == 'a' { &cluster.a } else { &cluster.b };
-        let pod = |&(name, namespace, deployment, at): &(&'static str, &str, &str, char)| {
-            Ok((name, run_pod(&cluster, node(at), namespace, deployment)?))
+        let pod = |&(name, namespace, at): &(&'static str, &str, char)| {
+            Ok((name, run_pod(&cluster, node(at), namespace, name)?))
         };
         let pods: BTreeMap<_, _> = PODS.iter().map(pod).collect::<Result<_>>()?;
         let outside = OUTSIDE.iter().map(|(name, _)| Ok((*name, cluster.outside(name)?)));
@@ -87,12 +89,15 @@ impl Shop {
         let nginx = Nginx::with_site(at("catalog")?.main()?, &["8081"], &[("index.html", 5000)], 1, site)?;
         // A SYN that vanishes is given up after three seconds, not two minutes.
         at("payments")?.main()?.sysctl("net.ipv4.tcp_syn_retries", "1")?;
-        let exporter =
-            cluster.exporter(&cluster.a, &[&names.flag(), "--dns.timeout=1s", "--dns.names=20"])?;
-        exporter.wait_for_names(SOON)?;
+        let mut exporters = Vec::new();
+        for (instance, node) in [("node-a:10950", &cluster.a), ("node-b:10950", &cluster.b)] {
+            let exporter = cluster.exporter(node, &[&names.flag(), "--dns.timeout=1s", "--dns.names=20"])?;
+            exporter.wait_for_names(SOON)?;
+            exporters.push((instance, exporter));
+        }
         let running = Vec::new();
         let mut shop = Shop {
-            exporter,
+            exporters,
             running,
             _nginx: nginx,
             _dnsmasq: dnsmasq,
@@ -106,6 +111,23 @@ impl Shop {
         shop.serve()?;
         shop.call()?;
         Ok(shop)
+    }
+
+    /// The nodes' exporters, as Prometheus is to scrape them: all pods share this machine's kernel, and what an exporter sees
+    /// of another node's pods, of hosts outside and of other tests, it would not see in truth.
+    pub fn targets(&self) -> Vec<Target> {
+        let of = |(instance, exporter): &(&str, NodeExporter)| {
+            let elsewhere = PODS.iter().filter(|(_, _, node)| !instance.contains(&format!("-{node}:")));
+            let elsewhere: Vec<&str> = elsewhere.map(|(name, _, _)| *name).collect();
+            let elsewhere = format!("fgt-.*|{}", elsewhere.join("|"));
+            let dropped = [
+                ("observer, client_workload", format!("client;({elsewhere})")),
+                ("observer, server_workload", format!("server;({elsewhere})")),
+                ("workload", elsewhere.clone()),
+            ];
+            Target { address: exporter.address(), labels: labels(instance), dropped: dropped.to_vec() }
+        };
+        self.exporters.iter().map(of).collect()
     }
 
     /// From now on a share of the packets that arrive at `payments` is lost, and one of the provider's addresses is silent.
@@ -158,8 +180,7 @@ impl Shop {
     }
 
     fn serve(&mut self) -> Result<()> {
-        for (pod, port) in [("checkout-a", 8080), ("checkout-b", 8080), ("catalog", 8080), ("payments", 8443)]
-        {
+        for (pod, port) in [("checkout", 8080), ("catalog", 8080), ("payments", 8443)] {
             self.server(pod, "fg-http", &["--listen", &format!("[::]:{port}")])?;
         }
         self.server("catalog", "fg-traffic", &["--listen", "[::]:9100"])?;
@@ -183,139 +204,12 @@ impl Shop {
     fn pod(&self, name: &str, port: u16) -> String {
         self.pods[name].at4(port)
     }
+}
 
-    fn call(&mut self) -> Result<()> {
-        let pods = [&self.pods["checkout-a"], &self.pods["checkout-b"]];
-        let addresses = self.cluster.service_addresses()?;
-        let service = Service::new(NAMESPACE, "checkout", &addresses, &[ServicePort::tcp(80, 8080)]);
-        self.cluster.serve(&service, self.cluster.slices(&service, &pods)?)?;
-        let checkout = SocketAddr::new(addresses[0], 80).to_string();
-        let (catalog, payments) = (self.pod("catalog", 8080), self.pod("payments", 8443));
-
-        let forever = ["--rounds", "1000000", "--requests", "20"];
-        let http = [
-            (
-                "frontend",
-                checkout.as_str(),
-                "3",
-                "/200?delay=60&size=3000,/200?delay=90,/404?delay=20,/200?delay=40,/503?delay=30",
-            ),
-            ("frontend", &catalog, "2", "/200?delay=80&size=30000,/200?delay=50&size=9000"),
-            ("checkout-a", &payments, "2", "/200?delay=120&size=2000"),
-            ("checkout-b", &payments, "2", "/200?delay=120&size=2000"),
-        ];
-        for (from, to, connections, paths) in http {
-            let shape = ["ask", "--to", to, "--connections", connections, "--paths", paths];
-            self.client(from, "fg-http", &[&shape[..], &forever[..]].concat())?;
-        }
-        self.client(
-            "checkout-a",
-            "fg-grpc",
-            &["ask", "--to", &self.pod("cart", 50051), "--rounds", "1000000", "--pause", "1000"],
-        )?;
-        self.transfers()?;
-        self.lookups()?;
-        // Nobody listens there; the provider's second address will be silent; and one is closed without an answer.
-        let nobody = format!("tcp://{}", self.pod("cart", 9999));
-        let gone = format!("http://{}/gone", self.pod("catalog", 8081));
-        let index = format!("http://{}/", self.pod("catalog", 8081));
-        self.caller("frontend", "400", &[nobody, gone, index.clone(), index])?;
-        let fresh: Vec<String> = (0..3).map(|_| format!("http://{payments}/200")).collect();
-        self.caller("checkout-a", "200", &fresh)?;
-        let provider = [10, 11, 10].map(|number| format!("http://{}/200", self.provider(number)));
-        self.caller("payments", "300", &provider)
-    }
-
-    fn transfers(&mut self) -> Result<()> {
-        let store = self.outside["object-store"].1.b.at4(443).to_string();
-        let card = SocketAddr::new(self.provider(10), 443).to_string();
-        let reset = self.pod("catalog", 9100);
-        let forever = "1000000";
-        let many = ["get", "--requests", forever];
-        self.client(
-            "catalog",
-            "fg-traffic",
-            &[
-                &many[..],
-                &[
-                    "--to",
-                    &store,
-                    "--connections",
-                    "3",
-                    "--gap",
-                    "40",
-                    "--receive",
-                    "60000",
-                    "--send",
-                    "2000",
-                ],
-            ]
-            .concat(),
-        )?;
-        self.client(
-            "payments",
-            "fg-traffic",
-            &[
-                &many[..],
-                &["--to", &card, "--connections", "2", "--gap", "60", "--receive", "3000", "--send", "9000"],
-            ]
-            .concat(),
-        )?;
-        self.client(
-            "checkout-b",
-            "fg-traffic",
-            &[
-                "get",
-                "--connections",
-                forever,
-                "--concurrency",
-                "1",
-                "--to",
-                &reset,
-                "--gap",
-                "400",
-                "--close",
-                "server-reset",
-            ],
-        )?;
-        let deaf = self.pod("cart", 9000);
-        self.client(
-            "frontend",
-            "fg-udp",
-            &["send", "--to", &deaf, "--count", "1000000000", "--size", "1000", "--pause", "2000000"],
-        )
-    }
-
-    fn lookups(&mut self) -> Result<()> {
-        let resolver = self.pod("coredns", 53);
-        // What the names make the upstream do: see `crate::dns::scripted`.
-        let good = "11-1-1-1.q{}.example.com";
-        let asked: [(&str, &str, &[&str]); 6] = [
-            ("frontend", "50", &[good, "11-1-1-2.q{}.example.org"]),
-            ("checkout-b", "120", &[good, good, "rcode2.q{}.broken.example.net"]),
-            ("payments", "300", &["silent.q{}.broken.example.net", "delay200.11-1-1-1.q{}.example.com"]),
-            (
-                "catalog",
-                "500",
-                &["twice.11-1-1-1.q{}.example.com", "tc.q{}.example.com", "rcode3.q{}.example.com"],
-            ),
-            ("cart", "400", &[good]),
-            ("cart", "700", &[good]),
-        ];
-        for (number, (from, pause, names)) in asked.into_iter().enumerate() {
-            let mut shape =
-                vec!["ask", "--to", &resolver, "--count", "1000000", "--pause", pause, "--patience", "1500"];
-            names.iter().for_each(|name| shape.extend(["--name", name]));
-            match number {
-                0 => shape.extend(["--types", "A,AAAA"]),
-                4 => shape.push("--tcp"),
-                5 => shape.extend(["--copies", "2"]),
-                _ => {}
-            }
-            self.client(from, "fg-dns", &shape)?;
-        }
-        Ok(())
-    }
+/// Labels of a target.
+pub fn labels(instance: &str) -> Vec<(&'static str, String)> {
+    let labels = [("job", "flowgauge"), ("cluster", "test"), ("instance", instance)];
+    labels.map(|(name, value)| (name, value.to_owned())).to_vec()
 }
 
 fn run_pod(cluster: &Cluster, node: &Node, namespace: &str, deployment: &str) -> Result<Pod> {
