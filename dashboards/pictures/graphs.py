@@ -3,11 +3,9 @@
 
 import math
 
-from charts import number
-from svg import FAINT, NAMED, PANEL, TEXT, scale
+from svg import FAINT, PANEL, TEXT
 
 _RADIUS = 36
-_GREEN_TO_RED = [NAMED["green"], NAMED["yellow"], NAMED["red"]]
 
 
 def _layers(nodes, edges):
@@ -63,7 +61,7 @@ def node_graph(drawing, panel, results, box, _world):
         drawing.text(middle_x, middle_y + 11, lines[1], 10, fill=FAINT, anchor="middle")
     for node, (at_x, at_y) in place.items():
         labels = nodes[node]["metric"]
-        drawing.circle(at_x, at_y, _RADIUS, PANEL, scale(_GREEN_TO_RED, number(nodes[node]["value"])))
+        drawing.circle(at_x, at_y, _RADIUS, PANEL, labels.get("color", FAINT))
         share, _, word = labels.get("mainstat", "").partition(" ")
         drawing.text(at_x, at_y, share, 14, anchor="middle", weight=600)
         drawing.text(at_x, at_y + 14, word, 9.5, fill=FAINT, anchor="middle")
@@ -74,7 +72,7 @@ def node_graph(drawing, panel, results, box, _world):
 def _arrow(drawing, one, place):
     labels = one["metric"]
     (x1, y1), (x2, y2) = place[labels["source"]], place[labels["target"]]
-    color = NAMED.get(labels.get("color"), FAINT)
+    color = labels.get("color", FAINT)
     length = math.hypot(x2 - x1, y2 - y1) or 1
     dx, dy = (x2 - x1) / length, (y2 - y1) / length
     start = (x1 + dx * (_RADIUS + 3), y1 + dy * (_RADIUS + 3))
@@ -85,4 +83,4 @@ def _arrow(drawing, one, place):
     tip = (end[0] + dx * 9, end[1] + dy * 9)
     drawing.path([left, tip, right, left], color, fill=color)
     middle = ((start[0] * 0.45 + end[0] * 0.55), (start[1] * 0.45 + end[1] * 0.55))
-    return (*middle, color, (f"{number(one['value']):.2f} % lost", labels.get("secondarystat", "")))
+    return (*middle, color, (labels.get("mainstat", ""), labels.get("secondarystat", "")))

@@ -28,4 +28,4 @@ def service(title, namespace, workload):
 def flows(title, instance, **parameters):
     """The addresses behind it: /flows of the exporter on that node. $flows is what comes before its address."""
     query = "&".join(f"{name}={value}" for name, value in parameters.items())
-    return {"title": title, "url": f"${{flows}}{instance}/flows?{query}", "targetBlank": True}
+    return {"title": title, "url": f"${{flows:raw}}{instance}/flows?{query}", "targetBlank": True}

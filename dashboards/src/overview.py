@@ -55,9 +55,9 @@ def _verdict():
         ),
         stat(
             "Pairs of services that lose",
-            "Pairs of services that lose more than 2 % of their segments, of those that send more than one a second. A busy healthy pair hides "
-            "others in the share on the left, not here.",
-            f"count({loss(PAIR, HERE, minimum=MINIMUM_SEGMENTS)} > 0.02) or vector(0)",
+            "Pairs of services that lose more than 2 % of their segments in one of the directions, of those that send more than one a second. "
+            "Busy healthy pairs hide others in the share on the left, not here.",
+            f"count(max by ({', '.join(PAIR)}) ({loss((*PAIR, 'observer'), HERE, minimum=MINIMUM_SEGMENTS)}) > 0.02) or vector(0)",
             "short",
             thresholds=ANY,
         ),
@@ -109,12 +109,12 @@ def _suspects():
         4,
         stat(
             "Whose: worst service pair",
-            f"The pair of services with the largest share of retransmitted segments, of those that send more than "
-            f"{MINIMUM_SEGMENTS} segment a second.",
-            worst(1, loss(PAIR, HERE, minimum=MINIMUM_SEGMENTS)),
+            f"The pair of services with the largest share of retransmitted segments in one direction, of those that send more than "
+            f"{MINIMUM_SEGMENTS} segment a second, and which end sent them: they were lost on the way from there.",
+            worst(1, loss((*PAIR, "observer"), HERE, minimum=MINIMUM_SEGMENTS)),
             "percentunit",
             thresholds=LOSS,
-            legend=PAIR_TITLE,
+            legend=f"{PAIR_TITLE}, sent by the {{{{observer}}}}",
             links=[
                 links.service("Client", fields["client_namespace"], fields["client_workload"]),
                 links.service("Server", fields["server_namespace"], fields["server_workload"]),

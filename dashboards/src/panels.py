@@ -130,13 +130,9 @@ def heatmap(title, description, expression):
 
 
 def node_graph(title, description, nodes, edges, links=()):
-    """Circles and arrows. The panel takes its frames by the queries' names, and their fields by label names: id, title,
-    subtitle, mainstat, secondarystat; source, target, color. A value is a field once it is renamed."""
-    renamed = {"Value #nodes": "color", "Value #edges": "mainstat"}
+    """Circles and arrows. The panel takes its frames by the queries' names, and their fields by label names, which it finds
+    only as they come from the data source: id, title, subtitle, mainstat, secondarystat, color, source, target."""
     options = {"layoutAlgorithm": "layered", "zoomMode": "cooperative", "edges": {}, "nodes": {}}
-    # The value behind the circle's colour is a share of the way from green to red already.
-    circle = override("color", color={"mode": "continuous-GrYlRd"}, min=0, max=1)
-    arrow = override("mainstat", unit="% lost", decimals=2)
     return panel(
         "nodeGraph",
         title,
@@ -144,8 +140,5 @@ def node_graph(title, description, nodes, edges, links=()):
         [instant_table(nodes, "nodes"), instant_table(edges, "edges")],
         options=options,
         defaults={"unit": "none"},
-        overrides=[circle, arrow, override("id", links=list(links))],
-        transformations=[
-            {"id": "organize", "options": {"renameByName": renamed, "excludeByName": {"Time": True}, "indexByName": {}}}
-        ],
+        overrides=[override("id", links=list(links))],
     )

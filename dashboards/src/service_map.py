@@ -10,6 +10,8 @@ from promql import PAIR, SENDERS, ZONES, edge_rates, total, worst
 from tables import matrix
 from variables import ENDS, NAMESPACE
 
+# Green, orange from 0.5 %, red from 2 %: by how the percentage is written.
+COLORS = (("#73bf69", ""), ("#ff9830", "(0[.][5-9]|1[. ])"), ("#f2495c", "([2-9]|[1-9][0-9])"))
 # More arrows than these cannot be told apart.
 ARROWS = 60
 
@@ -33,32 +35,30 @@ def _at_nodes(vector):
     return f"sum by (title, subtitle) ({' or '.join(sides)})"
 
 
-def _written(vector, by, label, step, unit):
-    """The vector's values, rounded, as a label's text: a second number beside that of the sample."""
-    counted = f'count_values by ({", ".join(by)}) ("{label}", round({vector}, {step}))'
+def _written(vector, by, label, unit):
+    """The vector's values, rounded, as a label's text."""
+    counted = f'count_values by ({", ".join(by)}) ("{label}", round({vector}, 0.01))'
     return f'label_replace({counted}, "{label}", "$1 {unit}", "{label}", "(.*)")'
 
 
-def _with(vector, by, label, text):
-    return f"{vector} * on ({', '.join(by)}) group_left ({label}) {text}"
+def _lost(share, by):
+    """Loss in percent as text in mainstat, and its colour: the panel takes both from labels, as they are."""
+    vector = _written(f"100 * {share}", by, "mainstat", "% lost")
+    for color, percent in COLORS:
+        vector = f'label_replace({vector}, "color", "{color}", "mainstat", "{percent}.*")'
+    return vector
 
 
 def _nodes():
-    """id, title, subtitle; mainstat as text; the value is the colour, 1 for 2 % of loss and more."""
-    by = ("title", "subtitle")
-    lost = f"{_at_nodes(_AGAIN)} / {_at_nodes(_SENT)}"
-    text = _written(f"100 * {lost}", by, "mainstat", 0.01, "% lost")
-    vector = _with(f"clamp_max({lost} / 0.02, 1)", by, "mainstat", text)
-    return f'label_join({vector}, "id", "/", "subtitle", "title")'
+    """id, title, subtitle, mainstat, color."""
+    lost = _lost(f"{_at_nodes(_AGAIN)} / {_at_nodes(_SENT)}", ("title", "subtitle"))
+    return f'label_join({lost}, "id", "/", "subtitle", "title")'
 
 
 def _edges():
-    """id, source, target; color and secondarystat as text; the value is the loss in percent."""
-    lost = f"100 * {_LOST}"
-    colors = (("green", f"{lost} < 0.5"), ("orange", f"{lost} >= 0.5 < 2"), ("red", f"{lost} >= 2"))
-    colored = " or ".join(f'label_replace({vector}, "color", "{color}", "", "")' for color, vector in colors)
-    text = _written(f"8 * ({payload(PAIR, HERE)}) / 1e6", PAIR, "secondarystat", 0.01, "Mbit/s")
-    vector = _with(f"({colored})", PAIR, "secondarystat", text)
+    """id, source, target, mainstat, secondarystat, color."""
+    text = _written(f"8 * ({payload(PAIR, HERE)}) / 1e6", PAIR, "secondarystat", "Mbit/s")
+    vector = f"{_lost(_LOST, PAIR)} * on ({', '.join(PAIR)}) group_left (secondarystat) {text}"
     for name, side in (("source", "client"), ("target", "server")):
         vector = f'label_join({vector}, "{name}", "/", "{side}_namespace", "{side}_workload")'
     return f'label_join({vector}, "id", " → ", "source", "target")'

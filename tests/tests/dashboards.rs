@@ -115,7 +115,7 @@ fn every_query_brings_data() -> Result<()> {
         return fs::write(&file, serde_json::to_string(&recorded(&mut shop, &prometheus, &queries)?)?)
             .with_context(|| format!("writing {}", file.display()));
     }
-    shop.trouble(0.05)?;
+    shop.trouble(0.08)?;
     shop.mischief()?;
     let deadline = Instant::now() + PATIENCE;
     let mut missing: Vec<&Query> = queries.iter().collect();
@@ -136,6 +136,8 @@ fn every_query_brings_data() -> Result<()> {
         }
         missing = still;
     }
+    suspects_are_the_guilty(&prometheus, &queries)?;
+    the_map_is_whole(&prometheus, &queries)?;
     // All stands for everything, in whatever way a variable is left; and the proxies' view is PromQL too.
     for query in &queries {
         let mut values = values(WORKLOADS[0], true);
@@ -146,6 +148,55 @@ fn every_query_brings_data() -> Result<()> {
         Some((query, NOTHING_HERE.iter().find(|(words, _)| query.expression.contains(words))?))
     }) {
         eprintln!("no data for {} / {}: {why}", query.uid, query.title);
+    }
+    Ok(())
+}
+
+/// What a panel shows now.
+fn shown(prometheus: &Prometheus, queries: &[Query], title: &str, reference: &str) -> Result<Vec<Value>> {
+    let query = queries.iter().find(|query| query.title == title && query.reference == reference);
+    let query = query.with_context(|| format!("no query {reference} of {title}"))?;
+    prometheus.vector(&substituted(&query.expression, &values(WORKLOADS[0], false))?)
+}
+
+/// The first row of Overview names who was made to fail.
+fn suspects_are_the_guilty(prometheus: &Prometheus, queries: &[Query]) -> Result<()> {
+    let one = |title: &str| -> Result<Value> {
+        let mut found = shown(prometheus, queries, title, "A")?;
+        ensure!(found.len() == 1, "{title}: {found:?}");
+        Ok(found.remove(0))
+    };
+    let pair = one("Whose: worst service pair")?;
+    let ends = ["client_workload", "server_workload"].map(|label| pair["metric"][label].as_str());
+    ensure!(ends.contains(&Some("payments")), "the worst pair is {pair}");
+    let zones = one("Where: worst pair of zones")?;
+    ensure!(zones["metric"].to_string().contains("zone-b"), "the worst pair of zones is {zones}");
+    let refuses = one("Refuses or does not answer")?;
+    let silent = refuses["metric"]["server_workload"] == "cart" && refuses["value"][1] == "1";
+    ensure!(silent, "nobody listens on that port of cart, and all of it fails: {refuses}");
+    Ok(())
+}
+
+/// What Grafana's node graph would trip over: an arrow to or from nowhere, or two nodes or arrows of one id.
+fn the_map_is_whole(prometheus: &Prometheus, queries: &[Query]) -> Result<()> {
+    let field = |series: &Value, name: &str| series["metric"][name].as_str().unwrap_or_default().to_owned();
+    let ids = |all: &[Value]| all.iter().map(|series| field(series, "id")).collect::<BTreeSet<_>>();
+    let nodes = shown(prometheus, queries, "Service map", "nodes")?;
+    let arrows = shown(prometheus, queries, "Service map", "edges")?;
+    ensure!(ids(&nodes).len() == nodes.len() && ids(&arrows).len() == arrows.len(), "{nodes:?} {arrows:?}");
+    for arrow in &arrows {
+        let ends = [field(arrow, "source"), field(arrow, "target")];
+        ensure!(ends.iter().all(|end| ids(&nodes).contains(end)), "an end of {arrow} is no node: {nodes:?}");
+        ensure!(["#73bf69", "#ff9830", "#f2495c"].contains(&field(arrow, "color").as_str()), "{arrow}");
+        ensure!(field(arrow, "secondarystat").ends_with(" Mbit/s"), "{arrow}");
+    }
+    let known = |id: &str| arrows.iter().any(|arrow| field(arrow, "id") == id);
+    for id in [
+        "store/frontend → store/checkout",
+        "store/checkout → store/payments",
+        "store/payments → /card-provider",
+    ] {
+        ensure!(known(id), "no arrow {id}: {arrows:?}");
     }
     Ok(())
 }
@@ -162,7 +213,7 @@ fn recorded(shop: &mut Shop, prometheus: &Prometheus, queries: &[Query]) -> Resu
     wait(shop, 30)?;
     let from = now()?;
     wait(shop, 110)?;
-    shop.trouble(0.05)?;
+    shop.trouble(0.08)?;
     shop.mischief()?;
     wait(shop, 120)?;
     let to = now()?;

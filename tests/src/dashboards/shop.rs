@@ -119,11 +119,12 @@ impl Shop {
         let of = |(instance, exporter): &(&str, NodeExporter)| {
             let elsewhere = PODS.iter().filter(|(_, _, node)| !instance.contains(&format!("-{node}:")));
             let elsewhere: Vec<&str> = elsewhere.map(|(name, _, _)| *name).collect();
-            let elsewhere = format!("fgt-.*|{}", elsewhere.join("|"));
+            let elsewhere = format!("fgt-.*|containerd:.*|{}", elsewhere.join("|"));
             let dropped = [
                 ("observer, client_workload", format!("client;({elsewhere})")),
                 ("observer, server_workload", format!("server;({elsewhere})")),
                 ("workload", elsewhere.clone()),
+                ("observer, client_namespace, server_namespace", "(client|server);;".to_owned()),
             ];
             Target { address: exporter.address(), labels: labels(instance), dropped: dropped.to_vec() }
         };
