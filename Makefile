@@ -103,7 +103,7 @@ pictures: ## docs/pictures: the dashboards, drawn from what their queries bring 
 	$(need-root)
 	@$(INSTALL) packages/*.txt $(wildcard tests/PACKAGES) dashboards/pictures/PACKAGES
 	@$(MAKE) --no-print-directory build
-	FLOWGAUGE_PICTURES=$(TARGET_DIR)/pictures.json $(RUNNER) $(CARGO) test --package flowgauge-tests --bins --test dashboards every_query
+	FLOWGAUGE_PICTURES=$(TARGET_DIR)/pictures.json $(RUNNER) $(CARGO) test --package flowgauge-tests --test dashboards every_query
 	python3 dashboards/pictures/draw.py $(TARGET_DIR)/pictures.json docs/pictures
 
 deny: ## licences and banned crates of the dependency tree

@@ -21,9 +21,9 @@ WIDE, CELL, GAP, HEAD = 1480, 38, 8, 56
 
 # Which lines of each dashboard are drawn, in Grafana's units of height: the first screens.
 SHOWN = {
-    "flowgauge-overview": (0, 36),
+    "flowgauge-overview": (0, 35),
     "flowgauge-service": (0, 39),
-    "flowgauge-map": (0, 38),
+    "flowgauge-map": (0, 37),
     "flowgauge-dns": (0, 35),
     "flowgauge-external": (0, 31),
     "flowgauge-zones": (0, 37),

@@ -4,7 +4,6 @@
 import links
 from edges import dns_duration, dns_failed
 from grafana import dashboard, more, row
-from overview import HERE
 from panels import FAILURES, bars, heatmap, lines, stat, steps
 from promql import (
     CLIENT,
@@ -19,6 +18,7 @@ from promql import (
     union,
     worst,
 )
+from shared import HERE
 from tables import Column, Label, table
 from variables import ENDS, NAMESPACE
 

@@ -3,7 +3,7 @@
 
 import links
 from grafana import dashboard, more, row
-from node import AT, BY, ON, rate, select
+from node_measures import AT, BY, ON, rate, select
 from panels import ANY, FILL, dashed, lines, stat, steps
 from promql import SCOPE, occurring, quantile, total, worst
 from tables import Column, Label, table

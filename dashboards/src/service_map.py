@@ -4,9 +4,9 @@
 import links
 from edges import connects_failed, loss, payload
 from grafana import dashboard, row
-from overview import HERE, zone_matrix
 from panels import FAILURES, LOSS, node_graph
 from promql import PAIR, SENDERS, ZONES, edge_rates, total, worst
+from shared import HERE, zone_matrix
 from tables import matrix
 from variables import ENDS, NAMESPACE
 
@@ -87,7 +87,7 @@ def build():
         ),
         row(
             "As a matrix",
-            9,
+            8,
             matrix(
                 "Loss between services",
                 f"Share of retransmitted segments, both directions, by client (line) and server (column), of the {ARROWS} pairs that send the most segments. "

@@ -12,9 +12,9 @@ from edges import (
     rtt,
 )
 from grafana import dashboard, more, row
-from overview import ZONE_TITLE, zone_matrix
 from panels import FAILURES, LOSS, RTT, lines, stat, steps
 from promql import PAIR, ZONES, named, ratio, worst
+from shared import ZONE_TITLE, zone_matrix
 from tables import Column, Label, table
 from variables import ENDS, ZONE
 
