@@ -259,7 +259,7 @@ def _since_when():
             ),
             lines(
                 "Packets dropped by the kernels",
-                "Packets that the nodes' kernels dropped, by the kernel's own reason; those dropped as a rule are among them.",
+                "Packets that the nodes' kernels dropped, by the kernel's own reason.",
                 "pps",
                 (worst(10, total(rate("dropped_packets_total", 'namespace=~"$namespace"'), ("reason",))), "{{reason}}"),
             ),
