@@ -10,7 +10,7 @@ use std::env;
 use std::fs;
 use std::time::{Instant, SystemTime};
 
-use flowgauge_tests::dashboards::{self, Dashboard, Query, Shop, substituted};
+use flowgauge_tests::dashboards::{self, NOT_BUILT, Query, Shop, substituted};
 use flowgauge_tests::prelude::*;
 use flowgauge_tests::prometheus::{Prometheus, Target};
 use serde_json::{Value, json};
@@ -28,9 +28,6 @@ const NOTHING_HERE: [(&str, &str); 7] = [
 
 /// What happens here all the same.
 const MADE_HERE: [&str; 2] = ["netstat_tcp_timeouts", "netstat_udp_receive_buffer_errors"];
-
-/// Metrics that dashboards are ready for.
-const NOT_BUILT: [&str; 2] = ["dropped_packets_total", "audit_ratio"];
 
 /// The services whose dashboard is looked at: between them they do all there is.
 const WORKLOADS: [&str; 4] = ["payments", "checkout", "cart", "frontend"];
@@ -239,64 +236,4 @@ fn recorded(shop: &mut Shop, prometheus: &Prometheus, queries: &[Query]) -> Resu
         .map(|(name, value)| (name.to_owned(), json!(value)))
         .collect();
     Ok(json!({ "from": from, "to": to, "step": SCRAPE, "values": shown, "queries": results }))
-}
-
-/// What can be said without Prometheus: nothing that an importer would trip over.
-#[test]
-fn dashboards_are_complete() -> Result<()> {
-    let all = dashboards::all()?;
-    let uids: BTreeSet<&str> = all.iter().map(|dashboard| dashboard.uid.as_str()).collect();
-    let wanted = ["dns", "exporter", "external", "map", "node", "overview", "service", "zones"];
-    assert_eq!(uids, wanted.map(|name| format!("flowgauge-{name}")).iter().map(String::as_str).collect());
-    let documented = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md"))?;
-    for dashboard in &all {
-        complete(dashboard, &uids, &documented).with_context(|| dashboard.uid.clone())?;
-    }
-    Ok(())
-}
-
-/// Names without the prefix, of histograms the family's.
-fn metrics(expression: &str) -> impl Iterator<Item = &str> {
-    let inside = |letter: char| !(letter.is_ascii_alphanumeric() || letter == '_');
-    let starts =
-        expression.match_indices("flowgauge_").map(move |(at, prefix)| &expression[at + prefix.len()..]);
-    let names = starts.map(move |rest| rest.split(inside).next().unwrap_or_default());
-    names.map(|name| {
-        let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
-        family.unwrap_or(name)
-    })
-}
-
-fn complete(dashboard: &Dashboard, uids: &BTreeSet<&str>, documented: &str) -> Result<()> {
-    ensure!(dashboard.json["editable"] == false && dashboard.json["id"].is_null(), "editable, or with an id");
-    ensure!(dashboard.json["tags"] == json!(["flowgauge"]), "tags: {}", dashboard.json["tags"]);
-    let names: BTreeSet<&str> =
-        dashboard.variables().filter_map(|variable| variable["name"].as_str()).collect();
-    for panel in dashboard.panels() {
-        let title = panel["title"].as_str().unwrap_or_default();
-        let described = panel["description"].as_str().is_some_and(|text| text.ends_with('.'));
-        ensure!(!title.is_empty() && described, "{title}: no title, or no sentence that describes it");
-        ensure!(panel["fieldConfig"].to_string().contains("\"unit\""), "{title}: no unit");
-        let text = panel.to_string();
-        for (_, rest) in text.match_indices("/d/").map(|(at, _)| text.split_at(at + 3)) {
-            let uid = rest.split(['?', '"']).next().unwrap_or_default();
-            ensure!(uids.contains(uid), "{title}: a link to {uid}, which there is not");
-        }
-        for (_, rest) in text.match_indices("&var-").map(|(at, _)| text.split_at(at + 5)) {
-            ensure!(rest.contains('='), "{title}: a variable without a value in a link: {rest:.30}");
-        }
-    }
-    for query in dashboard.queries() {
-        for metric in metrics(&query.expression) {
-            let known = documented.contains(&format!("`flowgauge_{metric}`"));
-            ensure!(known || NOT_BUILT.contains(&metric), "{}: no metric flowgauge_{metric}", query.title);
-        }
-        let fixed = ["[1m]", "[5m]", "$__interval"].iter().find(|range| query.expression.contains(**range));
-        ensure!(fixed.is_none(), "{}: {fixed:?} in place of $__rate_interval", query.title);
-        let used = ["namespace", "workload", "zone", "provider", "instance", "ends"];
-        for name in used.iter().filter(|name| query.expression.contains(&format!("${name}"))) {
-            ensure!(names.contains(name), "{}: the dashboard has no variable {name}", query.title);
-        }
-    }
-    Ok(())
 }
