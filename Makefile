@@ -34,7 +34,7 @@ INSTALL := packages/install.sh
 PYTHON_DIR := $(TARGET_DIR)/python
 export FLOWGAUGE_TEST_PYTHON := $(PYTHON_DIR)
 
-.PHONY: help run build test test-kernels bench lint docs alerts deny clean
+.PHONY: help run build test test-kernels bench lint docs alerts dashboards check-dashboards pictures deny clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -69,7 +69,7 @@ bench: ## the cost table
 	$(RUNNER) $(CARGO) run --release --package flowgauge-tests --bin fg-bench -- $(ARGS)
 	$(CARGO) bench --quiet --package flowgauge-labels
 
-lint: ## formatting, clippy, shell scripts, generated docs, alerts
+lint: check-dashboards ## formatting, clippy, shell scripts, dashboards, generated docs, alerts
 	@$(INSTALL) packages/build.txt packages/lint.txt
 	$(CARGO) fmt --all --check
 	$(if $(C_FILES),clang-format --dry-run --Werror $(C_FILES))
@@ -89,6 +89,22 @@ docs: ## docs/metrics.md, from the code
 
 alerts: ## alerts/rules and docs/alerts.md, from alerts/templates and alerts/thresholds.yaml
 	alerts/generate.py
+
+dashboards: ## dashboards/*.json, from dashboards/src
+	python3 dashboards/src/build.py
+
+check-dashboards:
+	python3 dashboards/src/build.py --check
+	@command -v npm >/dev/null || $(INSTALL) dashboards/check/PACKAGES
+	@npm --prefix dashboards/check ci --silent --no-audit --no-fund
+	@npm --prefix dashboards/check run --silent check
+
+pictures: ## docs/pictures: the dashboards, drawn from what their queries bring in a test
+	$(need-root)
+	@$(INSTALL) packages/*.txt $(wildcard tests/PACKAGES) dashboards/pictures/PACKAGES
+	@$(MAKE) --no-print-directory build
+	FLOWGAUGE_PICTURES=$(TARGET_DIR)/pictures.json $(RUNNER) $(CARGO) test --package flowgauge-tests --test dashboards every_query
+	python3 dashboards/pictures/draw.py $(TARGET_DIR)/pictures.json docs/pictures
 
 deny: ## licences and banned crates of the dependency tree
 	@command -v cargo-deny >/dev/null || { echo "cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }

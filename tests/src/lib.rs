@@ -8,6 +8,7 @@
 pub mod api_server;
 pub mod bench;
 pub mod cgroup;
+pub mod dashboards;
 pub mod delay;
 pub mod disguise;
 pub mod dns;
@@ -24,6 +25,7 @@ pub mod names;
 pub mod netns;
 pub mod nginx;
 pub mod process;
+pub mod prometheus;
 pub mod stage;
 mod subnet;
 mod sweep;

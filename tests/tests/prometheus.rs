@@ -1,77 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Debian's Prometheus scrapes the exporter for real.
 
-use std::fs;
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
-use std::time::Instant;
 
-use flowgauge_tests::exporter;
 use flowgauge_tests::prelude::*;
-use flowgauge_tests::process::{Process, start_error};
-use flowgauge_tests::sys::{self, Placement};
-use tempfile::TempDir;
-
-struct Prometheus {
-    address: SocketAddr,
-    _process: Process,
-    _directory: TempDir,
-}
-
-impl Prometheus {
-    fn start(target: SocketAddr) -> Result<Self> {
-        let directory = TempDir::new()?;
-        let config = directory.path().join("prometheus.yml");
-        fs::write(
-            &config,
-            format!(
-                "global:\n  scrape_interval: 1s\nscrape_configs:\n  - job_name: flowgauge\n    static_configs:\n      \
-                 - targets: ['{target}']\n"
-            ),
-        )?;
-        // Free now, and Prometheus asks for it at once.
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let mut command = Command::new("prometheus");
-        command
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()))
-            .arg(format!("--web.listen-address={address}"));
-        sys::place(&mut command, Placement::default());
-        let process = Process::spawn("prometheus", &mut command)?;
-        let prometheus = Prometheus { address, _process: process, _directory: directory };
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while !exporter::get(address, "/-/ready", "*/*").is_ok_and(|response| response.status == 200) {
-            ensure!(Instant::now() < deadline, "Prometheus is not ready: {}", prometheus._process.log());
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        Ok(prometheus)
-    }
-
-    /// The one value of an instant query; none if nothing matches.
-    fn query(&self, expression: &str) -> Result<Option<f64>> {
-        let encoded: String = expression.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        let answer = exporter::get(self.address, &format!("/api/v1/query?query={encoded}"), "*/*")?;
-        let answer: serde_json::Value = serde_json::from_str(&answer.body)?;
-        ensure!(answer["status"] == "success", "{expression}: {answer}");
-        let result = answer["data"]["result"].as_array().context("no result")?;
-        ensure!(result.len() <= 1, "{expression}: {answer}");
-        let value = result.first().and_then(|sample| sample["value"][1].as_str());
-        Ok(value.map(str::parse).transpose()?)
-    }
-
-    fn wait_for(&self, expression: &str, expected: f64) -> Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(15);
-        loop {
-            let value = self.query(expression)?;
-            if value == Some(expected) {
-                return Ok(());
-            }
-            ensure!(Instant::now() < deadline, "{expression} is {value:?}, not {expected}");
-            std::thread::sleep(Duration::from_millis(250));
-        }
-    }
-}
+use flowgauge_tests::process::start_error;
+use flowgauge_tests::prometheus::Prometheus;
 
 #[test]
 fn prometheus_scrapes_and_computes_rates() -> Result<()> {
