@@ -29,7 +29,7 @@ use crate::privileges;
 use crate::probes::ProbePlan;
 use crate::quiet::Quiet;
 use crate::source::{ComponentStatus, MetricSource, State};
-use crate::{dns_families, http_families, tcp_families, udp_families};
+use crate::{dns_families, drop_families, http_families, tcp_families, udp_families};
 
 /// The families of the source, for `docs/metrics.md`, in its order.
 pub const FAMILY_GROUPS: &[Group] = &[
@@ -62,6 +62,13 @@ pub const FAMILY_GROUPS: &[Group] = &[
         families: http_families::FAMILIES,
     },
     Group {
+        title: "Kernel drops",
+        introduction: "Packets that end in the kernel otherwise than by being used, each counted where it is freed. Reasons have the running \
+                       kernel's names without `SKB_DROP_REASON_`; which kernel has which differs, and those of a subsystem (openvswitch, mac80211) \
+                       are one, named like it. `docs/operations.md` tells which are left out, and why.",
+        families: drop_families::FAMILIES,
+    },
+    Group {
         title: "Node",
         introduction: "What the operating system counts and limits, read from its files at each scrape. The host's network namespace is that of \
                        process 1 below `--path.procfs`. `docs/operations.md` tells what is seen from a container. What this machine has none of is \
@@ -81,6 +88,7 @@ pub const COLLECTOR_CHECKS: &[(&str, CollectorCheck)] = &[
     ("udp", plan::check_udp),
     ("dns", plan::check_dns),
     ("http", plan::check_http),
+    ("drops", plan::check_drops),
     ("node", node::check),
 ];
 
@@ -139,6 +147,7 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
         udp: flags.collector_udp(),
         dns: flags.collector_dns(),
         http: flags.collector_http(),
+        drops: flags.collector_drops(),
     };
     let ledger = Ledger::new(LedgerConfig {
         plan: labels,
@@ -150,7 +159,7 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
     let shared = Arc::new(Shared { ledger: Mutex::new(ledger), state: Mutex::new(ProbeState::default()) });
     let sources = Sources { resolver: Arc::clone(&resolver), conntrack: conntrack.clone(), in_cluster };
     let plan = plan::probe_plan(flags, &layout, conntrack.is_some());
-    let probes = if plan.tcp.is_some() || plan.packets.is_some() {
+    let probes = if plan.tcp.is_some() || plan.packets.is_some() || plan.drops.is_some() {
         Part::of(start_probes(flags, plan, sources, &shared))
     } else {
         Part::Disabled
@@ -183,14 +192,18 @@ fn start_kubernetes(flags: &Flags) -> anyhow::Result<Part<Kubernetes>> {
     }
 }
 
+/// What the host's own network namespace is called.
+fn host_name(flags: &Flags) -> String {
+    flowgauge_labels::host_name(&flags.paths.procfs, &flags.paths.rootfs).unwrap_or_else(|| "host".to_owned())
+}
+
 /// The node collector, and with it the thread that reads the network namespaces.
 fn start_node(flags: &Flags, resolver: &Arc<Resolver>, layout: Layout) -> Node {
-    let host = flowgauge_labels::host_name(&flags.paths.procfs, &flags.paths.rootfs);
     let setting = NetstatSetting {
         procfs: flags.paths.procfs.clone(),
         resolver: Arc::clone(resolver),
         layout,
-        host: host.unwrap_or_else(|| "host".to_owned()),
+        host: host_name(flags),
         most: flags.series_limit as usize / 50,
     };
     let netstat = Netstat::start(setting, || {
@@ -225,7 +238,8 @@ fn start_probes(
     let resolver = Arc::clone(&sources.resolver);
     let note_answer = Box::new(move |netns, message: &[u8]| resolver.note_answer(netns, message));
     let messages = Messages::new(SearchList::of_host(&flags.paths.rootfs)).with_answers(note_answer);
-    let naming = Naming::new(Arc::clone(&sources.resolver), ports, netns, conntrack);
+    let naming =
+        Naming::new(Arc::clone(&sources.resolver), ports, (netns, host_name(flags).into()), conntrack);
     PassThread::start(plan, sources, naming, messages, Arc::clone(shared), move || {
         if let Err(error) = privileges::confine(&keep) {
             tracing::warn!(%error, "the probes thread cannot give up privileges");
@@ -299,7 +313,7 @@ impl Source {
     }
 
     /// How each collector fares: its name, and what it sees or why it sees nothing; None if it is switched off.
-    fn collector_states(&self, state: &ProbeState) -> [(&'static str, Option<Result<String, String>>); 4] {
+    fn collector_states(&self, state: &ProbeState) -> [(&'static str, Option<Result<String, String>>); 5] {
         let running = |failed: &Option<String>, error: Option<&String>, sees: String| match &self.probes {
             Part::Failed(reason) => Err(reason.clone()),
             _ => match failed.as_ref().or(error) {
@@ -314,12 +328,21 @@ impl Source {
         let sockets = state.last.sockets;
         let tcp =
             format!("TCP sockets of all network namespaces, read at each scrape; {sockets} at the last pass");
-        let Collectors { tcp: want_tcp, udp, dns, http } = self.collectors;
+        let dropping = || {
+            let error = state.drops.as_ref().and_then(|drops| drops.error.as_ref());
+            running(
+                &state.drops_failed,
+                error,
+                "packets that the kernel drops in all network namespaces".to_owned(),
+            )
+        };
+        let Collectors { tcp: want_tcp, udp, dns, http, drops } = self.collectors;
         [
             ("tcp", want_tcp.then(|| running(&state.tcp_failed, state.error.as_ref(), tcp))),
             ("udp", udp.then(|| packets("datagrams of all sockets, as they pass"))),
             ("dns", dns.then(|| packets("DNS messages of all sockets, as they pass"))),
             ("http", http.then(|| packets("clear-text HTTP and gRPC of all sockets, as they pass"))),
+            ("drops", drops.then(dropping)),
         ]
     }
 }
@@ -357,6 +380,9 @@ impl MetricSource for Source {
         let up: Vec<_> = states.filter_map(|(name, state)| Some((*name, state.as_ref()?.is_ok()))).collect();
         let ledger = self.shared.ledger.lock();
         ledger.encode(&mut encoder)?;
+        if let Some(drops) = &state.drops {
+            drop_families::encode_left_out(&mut encoder, &drops.health)?;
+        }
         if let Some(node) = &self.node {
             node.encode(&mut encoder)?;
         }

@@ -120,6 +120,7 @@ pub fn run(flags: &Flags) -> Report {
         flags.collector_udp(),
         flags.collector_dns(),
         flags.collector_http(),
+        flags.collector_drops(),
         flags.collector_node(),
     ];
     for ((name, check), _) in app::COLLECTOR_CHECKS.iter().zip(wanted).filter(|(_, wanted)| *wanted) {

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use flowgauge_labels::{Instance, SourceStatus};
-use flowgauge_probes::{MapUse, ProgramUse, cgroups, packets, tcp};
+use flowgauge_probes::{MapUse, ProgramUse, cgroups, drops, packets, tcp};
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 
 use crate::ledger::Ledger;
@@ -291,12 +291,24 @@ impl<'a> ProbeHealth<'a> {
         Self { programs, maps, lost, undecodable: *undecodable }
     }
 
+    fn of_drops(health: &'a drops::Health) -> Self {
+        let drops::Health { lost, left_out: _, program, map } = health;
+        let lost = drops::LOST_REASONS.into_iter().zip(*lost).collect();
+        Self {
+            programs: std::slice::from_ref(program),
+            maps: std::slice::from_ref(map),
+            lost,
+            undecodable: 0,
+        }
+    }
+
     /// Of all probes. Those that do not run have counted nothing.
     fn all(state: &'a ProbeState) -> Vec<Self> {
         let groups = state.groups.as_ref().and_then(|groups| groups.health.as_ref());
         let packets = state.packets.as_ref().map(Self::of_packets);
         let tcp = std::iter::once(Self::of_tcp(&state.health));
-        tcp.chain(packets).chain(groups.map(Self::of_cgroups)).collect()
+        let drops = state.drops.as_ref().map(|drops| Self::of_drops(&drops.health));
+        tcp.chain(packets).chain(drops).chain(groups.map(Self::of_cgroups)).collect()
     }
 }
 

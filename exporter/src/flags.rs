@@ -275,6 +275,11 @@ impl Flags {
         self.collectors.http()
     }
 
+    /// Whether the drops collector is wanted.
+    pub const fn collector_drops(&self) -> bool {
+        self.collectors.drops()
+    }
+
     /// Whether the node collector is wanted.
     pub const fn collector_node(&self) -> bool {
         self.collectors.node()

@@ -53,6 +53,8 @@ pub struct Collectors {
     pub dns: bool,
     /// HTTP requests.
     pub http: bool,
+    /// Dropped packets.
+    pub drops: bool,
 }
 
 /// How the ledger is kept.
@@ -77,6 +79,7 @@ pub struct Ledger {
     free: Vec<u32>,
     listeners: Listeners,
     udp_sockets: Listeners,
+    dropped: Listeners,
     domains: Domains,
     now: Instant,
     folded: u64,
@@ -105,6 +108,7 @@ impl Ledger {
             free: Vec::new(),
             listeners: Listeners::new(Kind::TCP, config.series_limit, now),
             udp_sockets: Listeners::new(Kind::UDP, config.series_limit, now),
+            dropped: Listeners::new(Kind::DROPS, config.series_limit, now),
             domains: Domains::new(config.dns_names),
             now,
             folded: 0,
@@ -136,6 +140,7 @@ impl Ledger {
         }
         self.listeners.begin();
         self.udp_sockets.begin();
+        self.dropped.begin();
     }
 
     /// Says that the pass saw everything: its gauges are served until the next one begins.
@@ -148,6 +153,7 @@ impl Ledger {
         self.retire_idle();
         self.listeners.finish(self.now, self.config.idle_timeout);
         self.udp_sockets.finish(self.now, self.config.idle_timeout);
+        self.dropped.finish(self.now, self.config.idle_timeout);
         self.keep_budget();
         self.recall_overflow();
     }
@@ -192,6 +198,11 @@ impl Ledger {
     /// The numbers of a UDP socket, by namespace, workload and port: those that serve, and others that dropped something.
     pub fn udp_socket(&mut self, labels: ListenerLabels) -> &mut ListenerEntry {
         self.udp_sockets.entry(labels, self.now)
+    }
+
+    /// The count of dropped packets, by namespace, workload and reason.
+    pub fn dropped(&mut self, labels: ListenerLabels) -> &mut ListenerEntry {
+        self.dropped.entry(labels, self.now)
     }
 
     /// DNS answers by domain.

@@ -9,6 +9,7 @@ mod collectors;
 mod dns;
 mod dns_families;
 mod docs;
+mod drop_families;
 mod edge;
 mod exposition;
 mod families;

@@ -4,6 +4,7 @@
 //! The key knows the watched end by its cgroup (or process) and the other end by its address. Where both ends are on
 //! this host, the other end is named by its owner too, so that both observations of one edge carry the same labels.
 
+mod dropped;
 mod listeners;
 mod services;
 
@@ -42,6 +43,8 @@ pub struct Naming {
     resolver: Arc<Resolver>,
     ports: PortNaming,
     host_netns: u32,
+    /// What the host's own namespace is called.
+    host: Arc<str>,
     tcp_listeners: Listeners,
     udp_listeners: Listeners,
     services: Services,
@@ -56,17 +59,18 @@ pub struct Since {
 }
 
 impl Naming {
-    /// `host_netns` is the inode of the namespace whose addresses the resolver knows as this host's. `translations` tell
+    /// `host_netns` is the inode of the namespace whose addresses the resolver knows as this host's, `host` what it is called.
+    /// `translations` tell
     /// where connections to Services went; without them, the Service is all that is known.
     pub fn new(
         resolver: Arc<Resolver>,
         ports: PortNaming,
-        host_netns: u32,
+        (host_netns, host): (u32, Arc<str>),
         translations: Option<Arc<Conntrack>>,
     ) -> Self {
         let services = Services::new(translations);
         let (tcp_listeners, udp_listeners) = (Listeners::default(), Listeners::default());
-        Self { resolver, ports, host_netns, tcp_listeners, udp_listeners, services }
+        Self { resolver, ports, host_netns, host, tcp_listeners, udp_listeners, services }
     }
 
     /// Now, for what will be named next.

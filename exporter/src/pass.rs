@@ -11,9 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use flowgauge_labels::{Conntrack, Resolver};
-use flowgauge_probes::cgroups;
-use flowgauge_probes::packets;
 use flowgauge_probes::tcp::{Health, PassReport};
+use flowgauge_probes::{cgroups, drops, packets};
 use parking_lot::Mutex;
 
 use crate::dns::Messages;
@@ -64,6 +63,10 @@ pub struct ProbeState {
     pub packets_failed: Option<String>,
     /// How the packet probe fares, while it runs.
     pub packets: Option<PacketState>,
+    /// Why the drops probe could not be loaded.
+    pub drops_failed: Option<String>,
+    /// How the drops probe fares, while it runs.
+    pub drops: Option<DropState>,
     /// The TCP probe's kernel-side health.
     pub health: Health,
     /// The last pass that did not fail.
@@ -89,6 +92,15 @@ pub struct PacketState {
     pub error: Option<String>,
     /// HTTP/2 connections.
     pub http2: Http2State,
+}
+
+/// How the drops probe fares.
+#[derive(Debug, Clone)]
+pub struct DropState {
+    /// Kernel-side health.
+    pub health: drops::Health,
+    /// The last error, while it lasts.
+    pub error: Option<String>,
 }
 
 /// Where names come from.
@@ -313,6 +325,8 @@ impl Worker<'_> {
         let tcp = self.probes.tcp.as_mut().map(|probe| probe.pass(&mut post)).transpose();
         let packets = self.probes.packets.as_mut().map_or(Ok(()), |probe| probe.pass(&mut post));
         post.conclude();
+        // After TCP's, which tells who listens and who opened what.
+        let drops = self.probes.take_drops(&mut post);
         let packets = names.and(packets);
         if let Some(frequency) = self.probes.tcp.as_ref().and_then(|probe| probe.timer_frequency()) {
             ledger.set_frequency(frequency);
@@ -336,7 +350,7 @@ impl Worker<'_> {
         self.may_settle = Instant::now() + begun.elapsed() * SETTLING_COST;
         let mut state = self.shared.state.lock();
         state.passes += 1;
-        state.failures += u64::from(tcp.is_err() || packets.is_err());
+        state.failures += u64::from(tcp.is_err() || packets.is_err() || drops.is_err());
         state.groups = Some(self.groups.state());
         if let Some(probe) = &self.probes.tcp {
             state.health = probe.health();
@@ -349,8 +363,12 @@ impl Worker<'_> {
             error: packets.as_ref().err().map(ToString::to_string),
             http2,
         });
+        state.drops = self.probes.drops.as_ref().map(|probe| DropState {
+            health: probe.health(),
+            error: drops.as_ref().err().map(ToString::to_string),
+        });
         state.last = tcp?.unwrap_or_default();
-        packets
+        packets.and(drops.map_err(Into::into))
     }
 
     /// Before anything is named.
@@ -405,9 +423,13 @@ impl Worker<'_> {
             _ => Ok(()),
         };
         let packets = self.probes.packets.as_mut().map_or(Ok(()), |probe| probe.tend(&mut post));
+        let drops = match &self.probes.drops {
+            Some(probe) if probe.is_filling() => self.probes.take_drops(&mut post),
+            _ => Ok(()),
+        };
         // What was drained may have brought new edges.
         ledger.finish();
-        tcp.and(packets).map_err(Into::into)
+        tcp.and(packets).and(drops).map_err(Into::into)
     }
 
     fn report(&mut self, result: anyhow::Result<()>) {

@@ -6,6 +6,7 @@ use std::path::Path;
 use flowgauge_labels::{Layout, Mode, ProcessHierarchy, cgroup_layout};
 use flowgauge_probes::Facts;
 use flowgauge_probes::cgroups::{self, Cgroups};
+use flowgauge_probes::drops::{self, DropOptions, Drops};
 use flowgauge_probes::packets::{self, DnsOptions, PacketOptions, Packets};
 use flowgauge_probes::tcp::{self, Tcp, TcpOptions};
 
@@ -19,6 +20,7 @@ pub fn probe_plan(flags: &Flags, layout: &Layout, services: bool) -> ProbePlan {
     ProbePlan {
         tcp: flags.collector_tcp().then(|| tcp_options(flags, layout, services)),
         packets: wanted.any().then(|| packet_options(flags, layout, services, wanted)),
+        drops: flags.collector_drops().then(|| drop_options(flags, layout)),
         hierarchy: hierarchy(layout),
     }
 }
@@ -78,6 +80,15 @@ fn packet_options(flags: &Flags, layout: &Layout, services: bool, wanted: Packet
     }
 }
 
+/// How the drops probe is loaded.
+fn drop_options(flags: &Flags, layout: &Layout) -> DropOptions {
+    DropOptions {
+        mute_cgroups: layout.silent_ids(),
+        process_hierarchy: hierarchy(layout),
+        want_process: wants_processes(flags, layout),
+    }
+}
+
 fn hierarchy(layout: &Layout) -> tcp::ProcessHierarchy {
     match layout.process_hierarchy() {
         ProcessHierarchy::Unified => tcp::ProcessHierarchy::Unified,
@@ -127,6 +138,20 @@ pub fn check_dns(flags: &Flags) -> Result<String, String> {
 pub fn check_http(flags: &Flags) -> Result<String, String> {
     check_packets(flags, Packet { http: true, ..Packet::default() })?;
     Ok("loads; the programs are attached to the root control group".to_owned())
+}
+
+/// As [`check_tcp`], of dropped packets.
+pub fn check_drops(flags: &Flags) -> Result<String, String> {
+    let layout = cgroup_layout(&flags.paths.cgroup, &flags.paths.procfs);
+    let mut storage = drops::Storage::default();
+    let mut probe =
+        Drops::load(&mut storage, &drop_options(flags, &layout), None).map_err(|error| error.to_string())?;
+    probe.pass(|_, _| ()).map_err(|error| error.to_string())?;
+    let left_out = probe.health().left_out.len();
+    Ok(format!(
+        "loads; {} reasons of this kernel are told apart, {left_out} more are no loss",
+        probe.reasons() - left_out
+    ))
 }
 
 fn check_packets(flags: &Flags, wanted: Packet) -> Result<(), String> {

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use flowgauge_probes::drops::{Dropped, Holders};
 use flowgauge_probes::packets::{self, DnsCounts, DnsSample, Http2Record, HttpGrowth, NXDOMAIN, UdpCounts};
 use flowgauge_probes::tcp::{Backend, Counter, Counters, Events, Listener, Processes, Sink};
 use flowgauge_probes::{FlowKey, Role, Transport, monotonic};
@@ -55,6 +56,12 @@ impl<'a> Post<'a> {
             Some(messages) => messages.conclude(self.begun, self.ledger),
             None => self.ledger.decide_nxdomain(std::iter::empty()),
         }
+    }
+
+    /// Enters packets that the kernel dropped. `processes` are those of the TCP probe.
+    pub fn dropped(&mut self, dropped: &Dropped, holders: &Holders, processes: &Processes) {
+        let (namespace, workload) = self.naming.dropped(dropped, holders, processes);
+        self.ledger.dropped([namespace, workload, dropped.reason.clone()]).drops += dropped.packets;
     }
 
     fn place(&mut self, key: &FlowKey, tag: &mut Tag, processes: &Processes) -> Option<Place> {

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The probes of this run: each is loaded, or fails, by itself.
 
+use flowgauge_probes::drops::{self, DropOptions, Drops};
 use flowgauge_probes::packets::{self, PacketOptions, Packets};
-use flowgauge_probes::tcp::{self, ProcessHierarchy, Tcp, TcpOptions};
+use flowgauge_probes::tcp::{self, ProcessHierarchy, Processes, Tcp, TcpOptions};
 use flowgauge_probes::{Error, Facts};
 
 use crate::pass::ProbeState;
-use crate::post::Tag;
+use crate::post::{Post, Tag};
 
 /// What is to be loaded, and how.
 pub struct ProbePlan {
@@ -14,6 +15,8 @@ pub struct ProbePlan {
     pub tcp: Option<TcpOptions>,
     /// The packet probe, if UDP or DNS is wanted.
     pub packets: Option<PacketOptions>,
+    /// The drops probe, if it is wanted.
+    pub drops: Option<DropOptions>,
     /// The hierarchy whose cgroup ids name processes.
     pub hierarchy: ProcessHierarchy,
 }
@@ -23,6 +26,7 @@ pub struct ProbePlan {
 pub struct Storage {
     tcp: tcp::Storage,
     packets: packets::Storage,
+    drops: drops::Storage,
 }
 
 /// Those that run.
@@ -31,6 +35,8 @@ pub struct Probes<'o> {
     pub tcp: Option<Tcp<'o, Tag>>,
     /// UDP and DNS.
     pub packets: Option<Packets<'o, Tag>>,
+    /// Dropped packets.
+    pub drops: Option<Drops<'o>>,
 }
 
 impl<'o> Probes<'o> {
@@ -42,10 +48,25 @@ impl<'o> Probes<'o> {
         });
         let packets =
             plan.packets.as_ref().map(|options| Packets::load(&mut storage.packets, options.clone()));
+        let tcp = running("tcp", tcp, &mut state.tcp_failed);
+        let openers = tcp.as_ref().map(Tcp::openers);
+        let drops = plan.drops.as_ref().map(|options| Drops::load(&mut storage.drops, options, openers));
         Self {
-            tcp: running("tcp", tcp, &mut state.tcp_failed),
             packets: running("packets", packets, &mut state.packets_failed),
+            drops: running("drops", drops, &mut state.drops_failed),
+            tcp,
         }
+    }
+
+    /// Takes over what was dropped.
+    ///
+    /// # Errors
+    /// As [`Drops::pass`].
+    pub fn take_drops(&mut self, post: &mut Post<'_>) -> Result<(), Error> {
+        let Some(probe) = &mut self.drops else { return Ok(()) };
+        let nobody = Processes::default();
+        let processes = self.tcp.as_ref().map_or(&nobody, Tcp::processes);
+        probe.pass(|dropped, holders| post.dropped(dropped, holders, processes))
     }
 
     /// Flow keys that the TCP probe holds.

@@ -25,7 +25,10 @@ typedef _Bool bool;
 
 #define AF_INET	    2
 #define AF_INET6    10
+#define AF_PACKET   17
+#define AF_XDP	    44
 #define IPPROTO_TCP 6
+#define IPPROTO_UDP 17
 #define PF_KTHREAD  0x00200000
 
 /* include/uapi/asm-generic/errno*.h */
@@ -35,6 +38,9 @@ typedef _Bool bool;
 #define ETIMEDOUT    110
 #define ECONNREFUSED 111
 #define EHOSTUNREACH 113
+
+/* include/net/sock.h: the application chose the port itself. */
+#define SOCK_BINDPORT_LOCK 8
 
 /* include/net/inet_hashtables.h */
 #define LISTENING_NULLS_BASE (1u << 29)
@@ -138,6 +144,7 @@ struct sock_common {
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 	unsigned long skc_flags;
+	struct sock *skc_listener; /* of a request, in place of the flags */
 	struct hlist_nulls_node skc_nulls_node;
 	refcount_t skc_refcnt;
 };
@@ -212,6 +219,20 @@ struct request_sock {
 	struct sock_common __req_common;
 };
 
+struct net_device {
+	possible_net_t nd_net;
+};
+
+struct dst_entry {
+	struct net_device *dev;
+};
+
+struct sk_buff {
+	struct net_device *dev;
+	struct sock *sk;
+	unsigned long _skb_refdst;
+};
+
 struct cgroup_subsys_state {
 	struct cgroup *cgroup;
 };
@@ -239,6 +260,10 @@ struct file;
 
 struct socket {
 	struct sock *sk;
+};
+
+struct bpf_iter__task {
+	struct task_struct *task;
 };
 
 struct bpf_iter__task_file {

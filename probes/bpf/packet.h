@@ -6,8 +6,6 @@
 #ifndef FG_PACKET_H
 #define FG_PACKET_H
 
-#define IPPROTO_UDP 17
-
 #define UDP_HEADER 8
 #define TCP_HEADER 20
 

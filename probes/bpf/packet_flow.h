@@ -14,9 +14,6 @@
 /* fg_key.role, beside enum fg_role: the flow is over TCP. */
 #define FG_OVER_TCP 0x80
 
-/* include/net/sock.h: the application chose the port itself. */
-#define SOCK_BINDPORT_LOCK 8
-
 /* Kept with a socket; never changed once it is there, but for the process and the count. */
 struct fg_socket {
 	u8 remote[16];	 /* the peer whose slot is known */

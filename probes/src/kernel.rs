@@ -4,7 +4,7 @@
 use std::io;
 use std::path::Path;
 
-use libbpf_rs::btf::{Btf, types};
+use libbpf_rs::btf::{Btf, ReferencesType as _, types};
 
 use crate::Error;
 
@@ -31,13 +31,7 @@ impl Facts {
     /// When the kernel has no readable BTF, without which no probe can be loaded.
     pub fn read() -> Result<Facts, Error> {
         let release = release();
-        if let Err(source) = std::fs::File::open(VMLINUX_BTF) {
-            return Err(Error::NoBtf { path: VMLINUX_BTF.to_owned(), source });
-        }
-        let btf = Btf::from_vmlinux().map_err(|error| Error::NoBtf {
-            path: VMLINUX_BTF.to_owned(),
-            source: io::Error::other(error.to_string()),
-        })?;
+        let btf = vmlinux()?;
         let typed_casts = btf.type_by_name::<types::Func<'_>>("bpf_rdonly_cast").is_some();
         Ok(Facts { version: parse_version(&release), release, typed_casts })
     }
@@ -46,6 +40,26 @@ impl Facts {
     pub fn is_supported(&self) -> bool {
         self.version.is_some_and(|version| version >= MINIMUM_KERNEL)
     }
+}
+
+/// The running kernel's types.
+pub(crate) fn vmlinux() -> Result<Btf<'static>, Error> {
+    if let Err(source) = std::fs::File::open(VMLINUX_BTF) {
+        return Err(Error::NoBtf { path: VMLINUX_BTF.to_owned(), source });
+    }
+    Btf::from_vmlinux().map_err(|error| Error::NoBtf {
+        path: VMLINUX_BTF.to_owned(),
+        source: io::Error::other(error.to_string()),
+    })
+}
+
+/// How many arguments a tracepoint has; None if there is none by this name.
+pub(crate) fn tracepoint_arguments(btf: &Btf<'_>, name: &str) -> Option<usize> {
+    let probe = btf.type_by_name::<types::Typedef<'_>>(&format!("btf_trace_{name}"))?;
+    let pointer = types::Ptr::try_from(probe.referenced_type()).ok()?;
+    let function = types::FuncProto::try_from(pointer.referenced_type()).ok()?;
+    // The first one is the tracing's own.
+    function.len().checked_sub(1)
 }
 
 /// The running kernel's release, as `uname -r` prints it.
@@ -106,6 +120,14 @@ mod tests {
         assert_eq!(parse_version("6.12.117+deb12-cloud-amd64"), Some((6, 12)));
         assert_eq!(parse_version("6.18"), Some((6, 18)));
         assert_eq!(parse_version("unknown"), None);
+    }
+
+    #[test]
+    fn arguments_of_tracepoints() {
+        let btf = vmlinux().unwrap();
+        assert_eq!(tracepoint_arguments(&btf, "inet_sock_set_state"), Some(3));
+        assert_eq!(tracepoint_arguments(&btf, "no_such_tracepoint"), None);
+        assert!(tracepoint_arguments(&btf, "kfree_skb").is_some_and(|count| count >= 3));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! of a flow are is asked elsewhere.
 
 pub mod cgroups;
+pub mod drops;
 mod error;
 pub mod ethtool;
 mod kernel;
@@ -31,6 +32,9 @@ pub use tcp::{FlowKey, Peer, Role, Transport};
 mod skeleton {
     pub mod cgroups {
         include!(concat!(env!("OUT_DIR"), "/cgroups.skel.rs"));
+    }
+    pub mod drops {
+        include!(concat!(env!("OUT_DIR"), "/drops.skel.rs"));
     }
     pub mod packets {
         include!(concat!(env!("OUT_DIR"), "/packets.skel.rs"));

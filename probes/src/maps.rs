@@ -35,9 +35,24 @@ impl<K: Plain, V: Plain> BatchReader<K, V> {
         &mut self,
         map: BorrowedFd<'_>,
         name: &str,
-        each: impl FnMut(&K, &V),
+        mut each: impl FnMut(&K, &V),
     ) -> Result<usize, Error> {
-        self.read(map, name, libbpf_sys::bpf_map_lookup_and_delete_batch, each)
+        self.read(map, name, libbpf_sys::bpf_map_lookup_and_delete_batch, 1, |key, values| {
+            values.iter().for_each(|value| each(key, value));
+        })
+    }
+
+    /// As [`Self::take_all`] of a map that keeps a value for each possible CPU; those have a multiple of 8 bytes.
+    pub(crate) fn take_all_by_cpu(
+        &mut self,
+        map: BorrowedFd<'_>,
+        name: &str,
+        each: impl FnMut(&K, &[V]),
+    ) -> Result<usize, Error> {
+        const { assert!(size_of::<V>().is_multiple_of(8), "the kernel rounds up") };
+        let cpus =
+            libbpf_rs::num_possible_cpus().map_err(|error| Error::libbpf("counting the CPUs", error))?;
+        self.read(map, name, libbpf_sys::bpf_map_lookup_and_delete_batch, cpus.max(1), each)
     }
 
     /// Calls `each` for all entries.
@@ -45,9 +60,11 @@ impl<K: Plain, V: Plain> BatchReader<K, V> {
         &mut self,
         map: BorrowedFd<'_>,
         name: &str,
-        each: impl FnMut(&K, &V),
+        mut each: impl FnMut(&K, &V),
     ) -> Result<usize, Error> {
-        self.read(map, name, libbpf_sys::bpf_map_lookup_batch, each)
+        self.read(map, name, libbpf_sys::bpf_map_lookup_batch, 1, |key, values| {
+            values.iter().for_each(|value| each(key, value));
+        })
     }
 
     fn read(
@@ -55,7 +72,8 @@ impl<K: Plain, V: Plain> BatchReader<K, V> {
         map: BorrowedFd<'_>,
         name: &str,
         call: BatchCall,
-        mut each: impl FnMut(&K, &V),
+        by_key: usize,
+        mut each: impl FnMut(&K, &[V]),
     ) -> Result<usize, Error> {
         const FIRST: usize = 1024;
         // The kernel's cursor: a bucket number for hash maps, but never longer than a key or 8 bytes.
@@ -63,14 +81,14 @@ impl<K: Plain, V: Plain> BatchReader<K, V> {
         let mut started = false;
         let mut total = 0;
         if self.keys.is_empty() {
-            self.resize(FIRST);
+            self.resize(FIRST, by_key);
         }
         loop {
             let mut count = self.keys.len() as u32;
             let at = cursor.as_mut_ptr().cast::<c_void>();
             let from = if started { at } else { std::ptr::null_mut() };
             // SAFETY: the cursor holds what the kernel wrote last, and the two buffers have room for
-            // `count` keys and values of the map's own types.
+            // `count` keys and their values of the map's own types.
             let result = unsafe {
                 call(
                     map.as_raw_fd(),
@@ -85,17 +103,17 @@ impl<K: Plain, V: Plain> BatchReader<K, V> {
             let error = if result < 0 { io::Error::last_os_error().raw_os_error().unwrap_or(0) } else { 0 };
             // One bucket holds more than the buffers do: nothing was read, try with larger ones.
             if error == libc::ENOSPC && self.keys.len() < 1 << 20 {
-                self.resize(self.keys.len() * 4);
+                self.resize(self.keys.len() * 4, by_key);
                 continue;
             }
             if error != 0 && error != libc::ENOENT {
                 let source = io::Error::from_raw_os_error(error);
                 return Err(Error::os(format!("reading map {name}"), source));
             }
-            for (key, value) in self.keys.iter().zip(&self.values).take(count as usize) {
+            for (key, values) in self.keys.iter().zip(self.values.chunks_exact(by_key)).take(count as usize) {
                 // SAFETY: the kernel wrote the first `count` of both.
-                let (key, value) = unsafe { (key.assume_init_ref(), value.assume_init_ref()) };
-                each(key, value);
+                let (key, values) = unsafe { (key.assume_init_ref(), values.assume_init_ref()) };
+                each(key, values);
             }
             total += count as usize;
             // A short batch is no end: only ENOENT is.
@@ -106,9 +124,9 @@ impl<K: Plain, V: Plain> BatchReader<K, V> {
         }
     }
 
-    fn resize(&mut self, len: usize) {
+    fn resize(&mut self, len: usize, by_key: usize) {
         self.keys.resize(len, MaybeUninit::uninit());
-        self.values.resize(len, MaybeUninit::uninit());
+        self.values.resize(len * by_key, MaybeUninit::uninit());
     }
 }
 

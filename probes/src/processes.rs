@@ -86,7 +86,7 @@ pub(crate) fn mute_cgroups(ids: &[u64]) -> [u64; MUTE_CGROUPS] {
 }
 
 /// A process name as labels can hold it.
-fn name_of(comm: &[u8]) -> Arc<str> {
+pub(crate) fn name_of(comm: &[u8]) -> Arc<str> {
     let end = comm.iter().position(|byte| *byte == 0).unwrap_or(comm.len());
     String::from_utf8_lossy(&comm[..end]).into()
 }

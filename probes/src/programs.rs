@@ -31,13 +31,24 @@ pub struct MapUse {
 
 /// Runs and timed nanoseconds of a program, over all CPUs, from the `costs` map of its object (`bpf/cost.h`).
 pub(crate) fn cost(costs: &impl MapCore, index: u32) -> (u64, u64) {
-    let Ok(Some(values)) = costs.lookup_percpu(&index.to_ne_bytes(), MapFlags::ANY) else {
-        return (0, 0);
+    words_over_cpus(costs, index).into()
+}
+
+/// A counter of a per-CPU array, over all CPUs.
+pub(crate) fn sum_over_cpus(counters: &impl MapCore, index: u32) -> u64 {
+    let [sum] = words_over_cpus(counters, index);
+    sum
+}
+
+/// The first words of an entry of a per-CPU array, each added up over all CPUs.
+fn words_over_cpus<const N: usize>(map: &impl MapCore, index: u32) -> [u64; N] {
+    let Ok(Some(values)) = map.lookup_percpu(&index.to_ne_bytes(), MapFlags::ANY) else {
+        return [0; N];
     };
     let word = |value: &[u8], at: usize| {
         value.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_ne_bytes)
     };
-    values.iter().fold((0, 0), |(runs, ns), value| (runs + word(value, 0), ns + word(value, 8)))
+    std::array::from_fn(|at| values.iter().map(|value| word(value, at * 8)).sum())
 }
 
 /// Runs that the kernel skipped because the program was running on that CPU already; 0 if it does not say.

@@ -26,6 +26,7 @@ pub mod netns;
 pub mod nginx;
 pub mod process;
 pub mod prometheus;
+pub mod raw;
 pub mod stage;
 mod subnet;
 mod sweep;

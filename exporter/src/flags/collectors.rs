@@ -82,6 +82,25 @@ pub struct CollectorFlags {
     #[arg(long = "no-collector.http", overrides_with = "http", global = true)]
     no_http: bool,
 
+    /// Count the packets that the kernel drops, by whose they are and by its reason.
+    #[arg(
+        long = "collector.drops",
+        env = "FLOWGAUGE_COLLECTOR_DROPS",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = true,
+        default_missing_value = "true",
+        action = ArgAction::Set,
+        overrides_with = "no_drops",
+        global = true
+    )]
+    drops: bool,
+
+    /// Do without the drops collector.
+    #[arg(long = "no-collector.drops", overrides_with = "drops", global = true)]
+    no_drops: bool,
+
     /// Read what the operating system counts and limits: address translation, interfaces, memory, pressure.
     #[arg(
         // `node` alone is another flag's.
@@ -123,6 +142,11 @@ impl CollectorFlags {
     /// Whether the HTTP collector is wanted.
     pub const fn http(&self) -> bool {
         self.http && !self.no_http
+    }
+
+    /// Whether the drops collector is wanted.
+    pub const fn drops(&self) -> bool {
+        self.drops && !self.no_drops
     }
 
     /// Whether the node collector is wanted.

@@ -23,7 +23,8 @@ impl Ledger {
     fn series_with(&self, gauges: bool) -> usize {
         let exposed = self.entries.iter().filter(|entry| entry.exposed);
         let edges: usize = exposed.map(|entry| entry.series(gauges)).sum();
-        edges + self.listeners.series(gauges) + self.udp_sockets.series(gauges)
+        let others = [&self.listeners, &self.udp_sockets, &self.dropped];
+        edges + others.map(|table| table.series(gauges)).iter().sum::<usize>()
     }
 
     /// Most series that may be served.

@@ -14,6 +14,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncod
 
 use super::listeners::Listeners;
 use super::{Entry, Ledger, ListenerEntry};
+use crate::drop_families;
 use crate::edge::Observer;
 use crate::exposition::RenderedLabels;
 use crate::source::Family;
@@ -113,7 +114,7 @@ fn count(metric: &mut MetricEncoder<'_>, labels: &impl EncodeLabelSet, value: u6
     metric.encode_family(labels)?.encode_counter::<NoLabelSet, _, f64>(&value, None)
 }
 
-/// Writes what listeners dropped.
+/// Writes what listeners, or others, dropped.
 fn drops(encoder: &mut DescriptorEncoder<'_>, family: &'static Family, listeners: &Listeners) -> fmt::Result {
     let mut metric = family.describe(encoder)?;
     for (values, listener) in listeners.served() {
@@ -164,6 +165,9 @@ impl Ledger {
         }
         if self.config.collectors.http {
             self.encode_http(encoder, &entries)?;
+        }
+        if self.config.collectors.drops {
+            drops(encoder, &drop_families::DROPPED, &self.dropped)?;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What listeners dropped and, for TCP, their accept queues, within their share of the budget of series.
+//! What listeners dropped and, for TCP, their accept queues, within their share of the budget of series. Packets that the
+//! kernel dropped are kept alike, their reason in place of a port.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 
-/// Namespace, workload, port.
+/// Namespace, workload, port or reason.
 pub type ListenerLabels = [Arc<str>; 3];
 
 /// What a table of listeners is for.
@@ -24,6 +25,8 @@ impl Kind {
     pub const TCP: Kind = Kind { share: 4, open: 3 };
     /// Receive buffers: drops.
     pub const UDP: Kind = Kind { share: 8, open: 1 };
+    /// Packets by owner and reason.
+    pub const DROPS: Kind = Kind { share: 8, open: 1 };
 }
 
 /// Listeners that have gone whose drops are kept, for each that can be served.

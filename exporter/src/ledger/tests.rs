@@ -35,7 +35,7 @@ fn edge(observer: Observer, server: &str) -> Edge {
 
 fn ledger(series_limit: usize) -> Ledger {
     let plan = LabelPlan::new(DEFAULT_LABELS, &[], &[]);
-    let collectors = Collectors { tcp: true, udp: true, dns: true, http: true };
+    let collectors = Collectors { tcp: true, udp: true, dns: true, http: true, drops: true };
     Ledger::new(LedgerConfig {
         plan,
         collectors,

@@ -13,7 +13,7 @@ mod walk;
 use std::collections::HashSet;
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
@@ -288,6 +288,16 @@ impl<'o, T: Default> Tcp<'o, T> {
     pub fn is_filling(&self) -> bool {
         let (waiting, capacity) = self.waiting();
         waiting > capacity / 4
+    }
+
+    /// The map of who opened a socket, by its address, for a probe that sees sockets too.
+    pub fn openers(&self) -> BorrowedFd<'_> {
+        self.skeleton.maps.sock_process.as_fd()
+    }
+
+    /// The processes behind the ids in keys, as of the last pass.
+    pub fn processes(&self) -> &Processes {
+        self.processes.known()
     }
 
     /// Keys that have live sockets or something not yet reported.

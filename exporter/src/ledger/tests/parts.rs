@@ -152,11 +152,11 @@ fn udp_sockets_and_accept_queues_are_apart() {
 #[test]
 fn only_what_runs_is_served() {
     let mut ledger = ledger(1000);
-    ledger.config.collectors = Collectors { tcp: false, udp: false, dns: true, http: false };
+    ledger.config.collectors = Collectors { tcp: false, udp: false, dns: true, http: false, drops: false };
     let (collected, mut ledger) = Collected::of(ledger);
     assert!(collected.0.contains("# TYPE flowgauge_dns_queries counter"), "{}", collected.0);
     assert!(!collected.0.contains("flowgauge_udp_") && !collected.0.contains("flowgauge_tcp_"));
-    ledger.config.collectors = Collectors { tcp: false, udp: true, dns: false, http: false };
+    ledger.config.collectors = Collectors { tcp: false, udp: true, dns: false, http: false, drops: false };
     let (collected, _) = Collected::of(ledger);
     assert!(collected.0.contains("flowgauge_udp_") && !collected.0.contains("flowgauge_dns_"));
 }

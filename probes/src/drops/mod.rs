@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Packets that the kernel drops, by owner and reason (`bpf/drops.bpf.c`).
+
+mod health;
+mod holders;
+mod reasons;
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::Arc;
+
+use libbpf_rs::skel::{OpenSkel, SkelBuilder};
+use libbpf_rs::{Link, MapCore, MapFlags, MapMut, OpenObject};
+
+pub use health::{Health, LOST_REASONS};
+pub use holders::{Holder, Holders};
+pub use reasons::LEFT_OUT;
+
+use crate::maps::{BatchReader, Plain, read};
+use crate::processes::mute_cgroups;
+use crate::skeleton::drops::{DropsMaps, DropsSkel, DropsSkelBuilder, types};
+use crate::tcp::ProcessHierarchy;
+use crate::{Error, FlowKey, Peer, Role, Transport};
+use reasons::Reasons;
+
+/// How the probe is to be loaded.
+#[derive(Debug, Clone)]
+pub struct DropOptions {
+    /// cgroup v2 ids that tell nothing about a socket's owner, as for TCP.
+    pub mute_cgroups: Vec<u64>,
+    /// Where a process's cgroup is read.
+    pub process_hierarchy: ProcessHierarchy,
+    /// The cgroup tells too little of any socket.
+    pub want_process: bool,
+}
+
+/// Packets that were dropped for one reason, of one owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dropped {
+    /// Whose socket they were of, if there was one. Role [`Role::Listener`]; the port is 0 unless it helps to find whose it is.
+    pub socket: Option<FlowKey>,
+    /// Inode number of the network namespace; 0 where it is not known.
+    pub netns: u32,
+    /// The running kernel's name of the reason, such as `NO_SOCKET`; of a subsystem's, the subsystem's.
+    pub reason: Arc<str>,
+    /// How many.
+    pub packets: u64,
+}
+
+/// Memory in which libbpf keeps the object; outlives the probe.
+#[derive(Default)]
+pub struct Storage(Option<Box<MaybeUninit<OpenObject>>>);
+
+/// The loaded and attached probe.
+pub struct Drops<'o> {
+    skeleton: DropsSkel<'o>,
+    /// Detaches when dropped.
+    _link: Link,
+    reasons: Reasons,
+    reader: BatchReader<types::fg_drop, u64>,
+    holders: Holders,
+    writing_b: bool,
+}
+
+// SAFETY: a structure of integers, generated from the C one.
+unsafe impl Plain for types::fg_drop {}
+
+impl<'o> Drops<'o> {
+    /// Loads and attaches the program: counts what is dropped from now on. `openers` is [`crate::tcp::Tcp::openers`] of the
+    /// TCP probe, if that runs: the processes behind sockets, whose ids [`Dropped::socket`] has then.
+    ///
+    /// # Errors
+    /// When the kernel refuses the program, a map or the attachment, or gives no reasons; nothing stays attached then.
+    pub fn load(
+        storage: &'o mut Storage,
+        options: &DropOptions,
+        openers: Option<BorrowedFd<'_>>,
+    ) -> Result<Self, Error> {
+        let (reasons, tells_receiver) = reasons::of_this_kernel()?;
+        let place = storage.0.insert(Box::new(MaybeUninit::uninit()));
+        let mut open = DropsSkelBuilder::default()
+            .open(place)
+            .map_err(|error| Error::libbpf("opening the drops program", error))?;
+        if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
+            rodata.fg_mute_cgroups = mute_cgroups(&options.mute_cgroups);
+            rodata.fg_want_process = options.want_process;
+            let subsystem = options.process_hierarchy.subsystem();
+            rodata.fg_process_subsys = subsystem.and_then(|number| i32::try_from(number).ok()).unwrap_or(-1);
+            rodata.fg_tells_receiver = tells_receiver;
+            rodata.fg_left_out = reasons.left_out_bits();
+            rodata.fg_left_out_subsystems = reasons.left_out_subsystems();
+        }
+        let sharing = |error| Error::libbpf("sharing the processes behind sockets", error);
+        match openers {
+            Some(map) => open.maps.sock_process.reuse_fd(map).map_err(sharing)?,
+            None => open.maps.sock_process.set_max_entries(1).map_err(sharing)?,
+        }
+        let mut skeleton = open.load().map_err(|error| Error::libbpf("loading the drops program", error))?;
+        // First of all: it tells the program what a network namespace looks like.
+        let mut holders = Holders::default();
+        holders.look(&mut skeleton)?;
+        let link = skeleton
+            .progs
+            .drop
+            .attach()
+            .map_err(|error| Error::libbpf("attaching to the tracepoint kfree_skb", error))?;
+        Ok(Self { skeleton, _link: link, reasons, reader: BatchReader::new(), holders, writing_b: false })
+    }
+
+    /// Hands out what was dropped since the last time. Costs nothing if that is nothing.
+    ///
+    /// # Errors
+    /// When the kernel refuses a map or a look at the processes; what it holds is handed out the next time.
+    pub fn pass(&mut self, mut each: impl FnMut(&Dropped, &Holders)) -> Result<(), Error> {
+        if self.pending().0 == 0 {
+            return Ok(());
+        }
+        self.swap()?;
+        let full = at_rest(&self.skeleton.maps, self.writing_b);
+        let (reasons, mut all) = (&self.reasons, Vec::new());
+        self.reader.take_all_by_cpu(full.as_fd(), "drops", |raw, packets| {
+            all.push(Dropped {
+                socket: socket_of(raw),
+                netns: raw.netns,
+                reason: reasons.name(raw.reason),
+                packets: packets.iter().sum(),
+            });
+        })?;
+        // Whatever comes of it, what was taken is handed out.
+        let looked = self.holders.look_for(all.iter().map(|dropped| dropped.netns), &mut self.skeleton);
+        for dropped in &all {
+            each(dropped, &self.holders);
+        }
+        looked
+    }
+
+    /// How many reasons this kernel has of its own, and subsystems with others.
+    pub fn reasons(&self) -> usize {
+        self.reasons.len()
+    }
+
+    /// Whether so much waits in the kernel that it should be taken before the next pass.
+    pub fn is_filling(&self) -> bool {
+        let (pending, capacity) = self.pending();
+        pending > capacity / 4
+    }
+
+    /// Owners and reasons that wait in the kernel, and how many fit.
+    fn pending(&self) -> (u64, u64) {
+        let pending = self.skeleton.maps.bss_data.as_deref().map_or(0, |bss| read(&bss.fg_pending));
+        (pending, u64::from(self.skeleton.maps.drops_a.max_entries()))
+    }
+
+    /// Puts the empty map in place of the one being written. When the call returns, no program writes the old one any more:
+    /// for a map in a map the kernel waits for a grace period.
+    fn swap(&mut self) -> Result<(), Error> {
+        let next = at_rest(&self.skeleton.maps, self.writing_b).as_fd().as_raw_fd().to_ne_bytes();
+        // Before the swap: what is added during the grace period counts for the new map, or for both.
+        if let Some(bss) = self.skeleton.maps.bss_data.as_deref_mut() {
+            bss.fg_pending = 0;
+        }
+        let slot = &self.skeleton.maps.drops;
+        slot.update(&0u32.to_ne_bytes(), &next, MapFlags::ANY)
+            .map_err(|error| Error::libbpf("swapping the maps of drops", error))?;
+        self.writing_b = !self.writing_b;
+        Ok(())
+    }
+}
+
+/// The map that the program does not write: empty before a swap, full after it.
+fn at_rest<'a>(maps: &'a DropsMaps<'_>, writing_b: bool) -> &'a MapMut<'a> {
+    if writing_b { &maps.drops_a } else { &maps.drops_b }
+}
+
+fn socket_of(raw: &types::fg_drop) -> Option<FlowKey> {
+    let transport =
+        if i32::from(raw.transport) == libc::IPPROTO_TCP { Transport::Tcp } else { Transport::Udp };
+    (raw.socket != 0).then_some(FlowKey {
+        remote: [0; 16],
+        cgroup: raw.cgroup,
+        netns: raw.netns,
+        process: raw.process,
+        port: raw.port,
+        role: Role::Listener,
+        peer: Peer::Remote,
+        transport,
+    })
+}
