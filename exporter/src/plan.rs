@@ -146,7 +146,7 @@ pub fn check_drops(flags: &Flags) -> Result<String, String> {
     let mut storage = drops::Storage::default();
     let mut probe =
         Drops::load(&mut storage, &drop_options(flags, &layout), None).map_err(|error| error.to_string())?;
-    probe.pass(|_, _| ()).map_err(|error| error.to_string())?;
+    probe.take().map_err(|error| error.to_string())?;
     let left_out = probe.health().left_out.len();
     Ok(format!(
         "loads; {} reasons of this kernel are told apart, {left_out} more are no loss",

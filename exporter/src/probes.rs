@@ -61,12 +61,22 @@ impl<'o> Probes<'o> {
     /// Takes over what was dropped.
     ///
     /// # Errors
-    /// As [`Drops::pass`].
+    /// As [`Drops::take`]; what was taken is entered whatever else fails.
     pub fn take_drops(&mut self, post: &mut Post<'_>) -> Result<(), Error> {
         let Some(probe) = &mut self.drops else { return Ok(()) };
+        let all = probe.take()?;
+        if all.is_empty() {
+            return Ok(());
+        }
+        let looked = probe.look_for_holders(&all);
+        // Afterwards, for those behind what was taken.
+        let learned = self.tcp.as_mut().map_or(Ok(()), Tcp::learn_processes);
         let nobody = Processes::default();
         let processes = self.tcp.as_ref().map_or(&nobody, Tcp::processes);
-        probe.pass(|dropped, holders| post.dropped(dropped, holders, processes))
+        for dropped in &all {
+            post.dropped(dropped, probe.holders(), processes);
+        }
+        looked.and(learned)
     }
 
     /// Flow keys that the TCP probe holds.

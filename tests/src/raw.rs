@@ -6,8 +6,6 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use anyhow::{Context, Result};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::netns::Host;
-
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const SYN: u8 = 2;
@@ -34,15 +32,13 @@ pub fn bad_tcp(from: SocketAddrV4, to: SocketAddrV4) -> Vec<u8> {
     packet(*from.ip(), *to.ip(), TCP, &segment)
 }
 
-/// Sends whole IPv4 packets from a host.
-pub fn send(host: &Host, to: Ipv4Addr, packets: &[Vec<u8>]) -> Result<()> {
-    host.enter(|| {
-        let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW)))?;
-        for packet in packets {
-            socket.send_to(packet, &SocketAddrV4::new(to, 0).into()).context("sending a raw packet")?;
-        }
-        Ok(())
-    })
+/// Sends whole IPv4 packets from the network namespace of this thread.
+pub fn send(to: Ipv4Addr, packets: &[Vec<u8>]) -> Result<()> {
+    let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW)))?;
+    for packet in packets {
+        socket.send_to(packet, &SocketAddrV4::new(to, 0).into()).context("sending a raw packet")?;
+    }
+    Ok(())
 }
 
 /// The kernel fills in length, identification and checksum.

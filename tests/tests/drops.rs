@@ -111,8 +111,9 @@ fn each_drop_has_its_owner_and_the_kernels_reason() -> Result<()> {
     })?;
     // Damaged on the way.
     let from = SocketAddrV4::new(road.to_router.a.v4, 4242);
-    raw::send(client, road.to_server.b.v4, &vec![raw::bad_udp(from, road.to_v4(9104)); 9])?;
-    raw::send(client, road.to_server.b.v4, &vec![raw::bad_tcp(from, road.to_v4(9104)); 8])?;
+    let to = road.to_v4(9104);
+    client.enter(|| raw::send(*to.ip(), &vec![raw::bad_udp(from, to); 9]))?;
+    client.enter(|| raw::send(*to.ip(), &vec![raw::bad_tcp(from, to); 8]))?;
     // A receive buffer that nobody empties, of somebody who is not the only one in the namespace.
     let _deaf =
         udp::Server::start(&app_host, &["--listen", "0.0.0.0:9105", "--deaf", "--receive-buffer", "20000"])?;

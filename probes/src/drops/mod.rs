@@ -107,17 +107,18 @@ impl<'o> Drops<'o> {
         Ok(Self { skeleton, _link: link, reasons, reader: BatchReader::new(), holders, writing_b: false })
     }
 
-    /// Hands out what was dropped since the last time. Costs nothing if that is nothing.
+    /// Takes what was dropped since the last time. Costs nothing if that is nothing.
     ///
     /// # Errors
-    /// When the kernel refuses a map or a look at the processes; what it holds is handed out the next time.
-    pub fn pass(&mut self, mut each: impl FnMut(&Dropped, &Holders)) -> Result<(), Error> {
+    /// When the kernel refuses a map; what it holds is taken the next time.
+    pub fn take(&mut self) -> Result<Vec<Dropped>, Error> {
+        let mut all = Vec::new();
         if self.pending().0 == 0 {
-            return Ok(());
+            return Ok(all);
         }
         self.swap()?;
         let full = at_rest(&self.skeleton.maps, self.writing_b);
-        let (reasons, mut all) = (&self.reasons, Vec::new());
+        let reasons = &self.reasons;
         self.reader.take_all_by_cpu(full.as_fd(), "drops", |raw, packets| {
             all.push(Dropped {
                 socket: socket_of(raw),
@@ -126,12 +127,20 @@ impl<'o> Drops<'o> {
                 packets: packets.iter().sum(),
             });
         })?;
-        // Whatever comes of it, what was taken is handed out.
-        let looked = self.holders.look_for(all.iter().map(|dropped| dropped.netns), &mut self.skeleton);
-        for dropped in &all {
-            each(dropped, &self.holders);
-        }
-        looked
+        Ok(all)
+    }
+
+    /// Looks who lives in the network namespaces of these, if it is time.
+    ///
+    /// # Errors
+    /// When the kernel refuses to go through the processes; those known stay known.
+    pub fn look_for_holders(&mut self, all: &[Dropped]) -> Result<(), Error> {
+        self.holders.look_for(all.iter().map(|dropped| dropped.netns), &mut self.skeleton)
+    }
+
+    /// Who lives in network namespaces.
+    pub fn holders(&self) -> &Holders {
+        &self.holders
     }
 
     /// How many reasons this kernel has of its own, and subsystems with others.

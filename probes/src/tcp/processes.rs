@@ -9,7 +9,10 @@ use crate::maps::{read, run_iterator};
 
 impl<T: Default> Tcp<'_, T> {
     /// Reads the names of processes, if there are new ones.
-    pub(super) fn learn_processes(&mut self) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// When the kernel refuses the map; those known stay known.
+    pub fn learn_processes(&mut self) -> Result<(), Error> {
         let next = self.skeleton.maps.data_data.as_deref().map_or(1, |data| read(&data.fg_next_process));
         self.processes.learn(self.skeleton.maps.processes.as_fd(), next)
     }

@@ -2,7 +2,7 @@
 
 //! `make bench`: measures what the exporter costs, and prints the table. Meant for a machine that does nothing else.
 //!
-//! `fg-bench [--repetitions=N]` measures; `fg-bench operations N [NAME]` only the operations, or one, `fg-bench web N` only nginx and wrk, `fg-bench cluster` only what the names of a cluster cost;
+//! `fg-bench [--repetitions=N]` measures; `fg-bench operations N [NAME]` only the operations, or one, `fg-bench web N` only nginx and wrk, `fg-bench flood N` only dropped packets, `fg-bench cluster` only what the names of a cluster cost;
 //! `fg-bench work` and `fg-bench hold` are its traffic makers.
 
 use std::time::Instant;
@@ -29,6 +29,10 @@ fn main() -> Result<()> {
             println!("{}", bench::per_request(repetitions.parse()?)?);
             Ok(())
         }
+        ["flood", repetitions] => {
+            println!("{}", bench::per_dropped_packet(repetitions.parse()?)?);
+            Ok(())
+        }
         ["cluster"] => {
             let mut itself = Table::new(&["the exporter itself", "measured", "budget"]);
             bench::cluster(&mut itself)?;
@@ -50,13 +54,14 @@ fn measure(repetitions: u32) -> Result<()> {
     let started = Instant::now();
     let operations = bench::per_operation(repetitions, &Operation::ALL)?;
     let web = bench::per_request(repetitions)?;
+    let flood = bench::per_dropped_packet(repetitions)?;
     let sockets = bench::many_sockets()?;
     let mut itself = Table::new(&["the exporter itself", "measured", "budget"]);
     bench::start(&mut itself)?;
     bench::many_series(&mut itself)?;
     bench::ordinary_node(&mut itself)?;
     bench::cluster(&mut itself)?;
-    println!("\n{operations}\n{web}\n{sockets}\n{itself}");
+    println!("\n{operations}\n{web}\n{flood}\n{sockets}\n{itself}");
     let minutes = started.elapsed().as_secs_f64() / 60.0;
     println!("Median (quartiles); {repetitions} repetitions in shuffled order; {minutes:.0} minutes.");
     if others > 0.1 {

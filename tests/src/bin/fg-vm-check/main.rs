@@ -6,6 +6,7 @@
 //! Prints one `CHECK ok|FAIL …` line for each check, and how many it made. `fg-vm-check serve ADDRESS…` is the server.
 
 mod datagrams;
+mod drops;
 mod exporter;
 mod http;
 mod kernel;

@@ -7,6 +7,7 @@ use std::io::ErrorKind;
 use anyhow::Result;
 
 use crate::datagrams;
+use crate::drops;
 use crate::exporter::{Exporter, Scrape};
 use crate::http;
 use crate::kernel::{self, Namespaces, Netem};
@@ -73,6 +74,7 @@ pub fn run(namespaces: &Namespaces, report: &mut Report) -> Result<()> {
     brief_group(report, &exporter)?;
     datagrams::check(report, &exporter)?;
     http::check(report, &exporter)?;
+    drops::check(report, &exporter)?;
 
     let scrape = exporter.scrape()?;
     exact(report, &scrape, "held connections, at the end", HELD, total(&held));
