@@ -129,14 +129,20 @@ static KEYS: Family = family(
     "Flow keys of TCP (end, remote address, port) that have open sockets or something not yet reported.",
     "The exporter itself.",
 );
-static SERIES: Family =
-    family("series", Gauge, None, &[], "Series of edges and listeners served.", "The exporter itself.");
+static SERIES: Family = family(
+    "series",
+    Gauge,
+    None,
+    &[],
+    "Series of edges, listeners and dropped packets served.",
+    "The exporter itself.",
+);
 static SERIES_LIMIT: Family = family(
     "series_limit",
     Gauge,
     None,
     &[],
-    "Most series of edges and listeners that may be served (--series.limit).",
+    "Most series of edges, listeners and dropped packets that may be served (--series.limit).",
     "The exporter itself.",
 );
 static FOLDED: Family = family(

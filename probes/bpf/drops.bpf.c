@@ -132,7 +132,8 @@ static __always_inline struct sock *socket_of(u64 *ctx, struct sk_buff *skb)
 			       bpf_core_type_id_kernel(struct sock));
 }
 
-/* The port that a socket serves on; 0 for clients. Only asked for where the cgroup says too little. */
+/* The port that a socket serves on; 0 for clients. Only asked for where the cgroup says too little.
+ */
 static __always_inline void serving_port(struct fg_drop *drop, struct sock *sk, u8 state)
 {
 	u16 protocol = sk->sk_protocol;
@@ -167,8 +168,7 @@ static __always_inline bool own(struct fg_drop *drop, struct sock *sk)
 	if (state == TCP_NEW_SYN_RECV) {
 		u64 listener = (u64)sk->__sk_common.skc_listener;
 
-		drop->cgroup =
-			BPF_CORE_READ((struct sock *)listener, sk_cgrp_data.cgroup, kn, id);
+		drop->cgroup = BPF_CORE_READ((struct sock *)listener, sk_cgrp_data.cgroup, kn, id);
 		if (wants_process(drop->cgroup)) {
 			drop->port = sk->__sk_common.skc_num;
 			drop->transport = IPPROTO_TCP;
@@ -275,7 +275,8 @@ int drop(u64 *ctx)
 	return 0;
 }
 
-/* Finds a process in each network namespace. Goes through them by their number, the lowest first. */
+/* Finds a process in each network namespace. Goes through them by their number, the lowest first.
+ */
 SEC("iter/task")
 int find_holders(struct bpf_iter__task *ctx)
 {

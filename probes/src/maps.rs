@@ -111,8 +111,10 @@ impl<K: Plain, V: Plain> BatchReader<K, V> {
                 return Err(Error::os(format!("reading map {name}"), source));
             }
             for (key, values) in self.keys.iter().zip(self.values.chunks_exact(by_key)).take(count as usize) {
-                // SAFETY: the kernel wrote the first `count` of both.
-                let (key, values) = unsafe { (key.assume_init_ref(), values.assume_init_ref()) };
+                // SAFETY: the kernel wrote the first `count` keys, and for each of them `by_key` values.
+                let (key, values) = unsafe {
+                    (key.assume_init_ref(), std::slice::from_raw_parts(values.as_ptr().cast(), by_key))
+                };
                 each(key, values);
             }
             total += count as usize;
