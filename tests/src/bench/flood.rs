@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 //! A flood of small packets to a port where nobody listens: what counting dropped packets costs whoever drops them.
+//!
+//! The packets cross a veth pair, for over loopback the kernel would answer each of them, which costs several times what
+//! dropping one does.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -19,8 +22,8 @@ use crate::metrics::{Format, Metrics};
 use crate::netns::{Host, World};
 use crate::truth::Snmp;
 
-/// Datagrams of each sender, about a second's.
-const DATAGRAMS: usize = 600_000;
+/// Datagrams of each sender.
+const DATAGRAMS: usize = 400_000;
 /// Handed to the kernel at a time.
 const BATCH: usize = 64;
 const PAYLOAD: &[u8] = b"small";
@@ -31,20 +34,17 @@ const PORT: u16 = 9;
 enum Arm {
     Without,
     WithoutAgain,
-    WithoutDrops,
     DropsAlone,
     With,
 }
 
 impl Arm {
-    const ALL: [Self; 5] =
-        [Self::Without, Self::WithoutAgain, Self::WithoutDrops, Self::DropsAlone, Self::With];
+    const ALL: [Self; 4] = [Self::Without, Self::WithoutAgain, Self::DropsAlone, Self::With];
 
     fn describe(self) -> &'static str {
         match self {
             Self::Without => "without",
             Self::WithoutAgain => "without, once more: the noise",
-            Self::WithoutDrops => "with `--no-collector.drops`",
             Self::DropsAlone => "with the drops collector alone",
             Self::With => "with the default collectors",
         }
@@ -53,7 +53,6 @@ impl Arm {
     fn exporter(self) -> Result<Option<Exporter>> {
         let flags: &[&str] = match self {
             Self::Without | Self::WithoutAgain => return Ok(None),
-            Self::WithoutDrops => &["--no-collector.drops"],
             Self::DropsAlone => &[
                 "--no-collector.tcp",
                 "--no-collector.udp",
@@ -65,6 +64,13 @@ impl Arm {
         };
         Exporter::start(&Cgroup::root()?, flags).map(Some)
     }
+}
+
+/// From where to where.
+struct Road {
+    sender: Host,
+    receiver: Host,
+    to: SocketAddr,
 }
 
 /// One flood.
@@ -81,7 +87,11 @@ struct Run {
 /// Runs each arm once in each repetition, in a new order; ratios are taken within a repetition.
 pub fn per_dropped_packet(repetitions: u32) -> Result<Table> {
     let world = World::new()?;
-    let host = world.host("flood")?;
+    let [sender, receiver] = [world.host("sender")?, world.host("receiver")?];
+    let to = world.link(&sender, &receiver)?.b.at4(PORT);
+    // As it is by default: a thousand packets answered in a second, the rest dropped and no more.
+    receiver.sysctl("net.ipv4.icmp_ratelimit", "1000")?;
+    let road = Road { sender, receiver, to };
     let mut shuffler = Shuffler::new(0x0d20_2026);
     let mut runs = BTreeMap::<Arm, Vec<Run>>::new();
     for repetition in 1..=repetitions {
@@ -90,7 +100,7 @@ pub fn per_dropped_packet(repetitions: u32) -> Result<Table> {
         shuffler.shuffle(&mut arms);
         for arm in arms {
             let exporter = arm.exporter()?;
-            runs.entry(arm).or_default().push(run(&host, exporter.as_ref())?);
+            runs.entry(arm).or_default().push(run(&road, exporter.as_ref())?);
         }
     }
     eprintln!();
@@ -121,7 +131,7 @@ pub fn per_dropped_packet(repetitions: u32) -> Result<Table> {
     Ok(table)
 }
 
-fn run(host: &Host, exporter: Option<&Exporter>) -> Result<Run> {
+fn run(road: &Road, exporter: Option<&Exporter>) -> Result<Run> {
     let program = |exporter: &Exporter| -> Result<[f64; 2]> {
         let (_, body) = exporter.scrape("identity")?;
         let metrics = Metrics::parse(&String::from_utf8(body)?, Format::Classic)?;
@@ -129,16 +139,17 @@ fn run(host: &Host, exporter: Option<&Exporter>) -> Result<Run> {
             |name: &str| metrics.sum(&format!("flowgauge_bpf_program_{name}_total"), &[("program", "drop")]);
         Ok([of("runs"), of("run_seconds")])
     };
-    flood(host, DATAGRAMS / 20)?;
-    let (before, earlier) = (exporter.map(program).transpose()?, Snmp::of(host)?);
+    flood(road, DATAGRAMS / 20)?;
+    let (before, earlier) = (exporter.map(program).transpose()?, Snmp::of(&road.receiver)?);
     let started = Instant::now();
     let cpu = account::own_cpu()?;
-    let sent = flood(host, DATAGRAMS)?;
+    let sent = flood(road, DATAGRAMS)?;
     let cpu = account::own_cpu()?.saturating_sub(cpu);
     let took = started.elapsed();
     let after = exporter.map(program).transpose()?;
-    let dropped = Snmp::of(host)?.since(&earlier, "UdpNoPorts")?;
-    ensure!(dropped == sent, "{dropped} of {sent} packets found no socket");
+    let dropped = Snmp::of(&road.receiver)?.since(&earlier, "UdpNoPorts")?;
+    // The rest did not get that far: dropped as well, for want of room in a CPU's backlog.
+    ensure!(dropped > 0.5 * sent, "{dropped} of {sent} packets found no socket");
     let program = match before.zip(after) {
         Some(([runs, _], [runs_after, _])) if runs_after == runs => 0.0,
         Some(([runs, seconds], [runs_after, seconds_after])) => {
@@ -150,20 +161,20 @@ fn run(host: &Host, exporter: Option<&Exporter>) -> Result<Run> {
 }
 
 /// Sends so many from each processor; returns how many in all.
-fn flood(host: &Host, datagrams: usize) -> Result<f64> {
+fn flood(road: &Road, datagrams: usize) -> Result<f64> {
     let senders = machine::processors();
     let barrier = Barrier::new(senders);
-    let sockets = host.enter(|| {
-        let socket = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("binding a sender");
+    let sockets = road.sender.enter(|| {
+        let socket = || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).context("binding a sender");
         (0..senders).map(|_| socket()).collect::<Result<Vec<_>>>()
     })?;
     std::thread::scope(|scope| {
-        let barrier = &barrier;
+        let (barrier, to) = (&barrier, road.to);
         let send = |(processor, socket): (usize, UdpSocket)| {
             scope.spawn(move || -> Result<usize> {
                 machine::pin(processor)?;
                 barrier.wait();
-                (0..datagrams / BATCH).try_fold(0, |sent, _| Ok(sent + send_batch(&socket)?))
+                (0..datagrams / BATCH).try_fold(0, |sent, _| Ok(sent + send_batch(&socket, to)?))
             })
         };
         let threads: Vec<_> = sockets.into_iter().enumerate().map(send).collect();
@@ -175,8 +186,8 @@ fn flood(host: &Host, datagrams: usize) -> Result<f64> {
     })
 }
 
-fn send_batch(socket: &UdpSocket) -> Result<usize> {
-    let to = socket2::SockAddr::from(SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)));
+fn send_batch(socket: &UdpSocket, to: SocketAddr) -> Result<usize> {
+    let to = socket2::SockAddr::from(to);
     let mut part = libc::iovec { iov_base: PAYLOAD.as_ptr().cast_mut().cast(), iov_len: PAYLOAD.len() };
     // SAFETY: plain structures of integers and pointers, for which zero is a value.
     let mut messages: [libc::mmsghdr; BATCH] = unsafe { std::mem::zeroed() };
