@@ -40,7 +40,9 @@ impl<'a> Inside<'a> {
             "sh",
         ]);
         command.arg(sysfs.path()).arg(binary()?).args(["--web.listen-address=127.0.0.1:0"]);
-        command.args(["tcp", "udp", "dns", "http"].map(|collector| format!("--no-collector.{collector}")));
+        command.args(
+            ["tcp", "udp", "dns", "http", "drops"].map(|collector| format!("--no-collector.{collector}")),
+        );
         command.arg(format!("--path.sysfs={}", sysfs.path().display())).args(flags);
         let exporter = Exporter::adopt(spawn(&mut command)?)?;
         let inside = Inside { host, exporter, _sysfs: sysfs };

@@ -8,8 +8,13 @@ use flowgauge_tests::process::{Process, run};
 use flowgauge_tests::traffic::command;
 use flowgauge_tests::udp;
 
-const NODE_ALONE: [&str; 4] =
-    ["--no-collector.tcp", "--no-collector.udp", "--no-collector.dns", "--no-collector.http"];
+const NODE_ALONE: [&str; 5] = [
+    "--no-collector.tcp",
+    "--no-collector.udp",
+    "--no-collector.dns",
+    "--no-collector.http",
+    "--no-collector.drops",
+];
 
 /// New namespaces are looked for every 10 s.
 const FOUND: Duration = Duration::from_secs(30);

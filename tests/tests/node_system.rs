@@ -11,8 +11,13 @@ use flowgauge_tests::process::{Process, run};
 use flowgauge_tests::udp;
 
 /// The exporter of this machine, with nothing but what is tested here.
-const NODE_ALONE: [&str; 4] =
-    ["--no-collector.tcp", "--no-collector.udp", "--no-collector.dns", "--no-collector.http"];
+const NODE_ALONE: [&str; 5] = [
+    "--no-collector.tcp",
+    "--no-collector.udp",
+    "--no-collector.dns",
+    "--no-collector.http",
+    "--no-collector.drops",
+];
 
 fn node(metrics: &Metrics, metric: &str) -> f64 {
     metrics.sum(&format!("flowgauge_node_{metric}"), &[])

@@ -80,7 +80,7 @@ impl Reasons {
             let named = all.iter().filter_map(|(name, value)| {
                 let name = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix))?;
                 let number = u32::try_from(*value).ok().filter(|number| *number < most)?;
-                (name != "MAX").then(|| (number, Arc::from(name)))
+                (!["MAX", "NUM"].contains(&name)).then(|| (number, Arc::from(name)))
             });
             named.collect::<BTreeMap<u32, Arc<str>>>()
         };
@@ -163,11 +163,12 @@ mod tests {
         assert_eq!(&*reasons.name(3), "NO_SOCKET");
         assert_eq!(&*reasons.name(0), "NOT_DROPPED_YET");
         assert_eq!(&*reasons.name(0x3_0000), "OPENVSWITCH");
-        for unknown in [71, 255, 256, 0x9_0000, u32::MAX] {
+        for unknown in [71, 255, 256, 0x4_0000, 0x9_0000, u32::MAX] {
             assert_eq!(&*reasons.name(unknown), "UNKNOWN", "{unknown}");
         }
         assert_eq!(reasons.left_out_bits(), [0b111, 1 << 6, 0, 0]);
         assert_eq!(reasons.left_out_subsystems(), 1 << 2);
+        assert_eq!(reasons.len(), 7);
     }
 
     #[test]
