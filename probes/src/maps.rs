@@ -49,10 +49,17 @@ impl<K: Plain, V: Plain> BatchReader<K, V> {
         name: &str,
         each: impl FnMut(&K, &[V]),
     ) -> Result<usize, Error> {
-        const { assert!(size_of::<V>().is_multiple_of(8), "the kernel rounds up") };
-        let cpus =
-            libbpf_rs::num_possible_cpus().map_err(|error| Error::libbpf("counting the CPUs", error))?;
-        self.read(map, name, libbpf_sys::bpf_map_lookup_and_delete_batch, cpus.max(1), each)
+        self.read(map, name, libbpf_sys::bpf_map_lookup_and_delete_batch, values_by_cpu::<V>()?, each)
+    }
+
+    /// As [`Self::look_at_all`] of such a map.
+    pub(crate) fn look_at_all_by_cpu(
+        &mut self,
+        map: BorrowedFd<'_>,
+        name: &str,
+        each: impl FnMut(&K, &[V]),
+    ) -> Result<usize, Error> {
+        self.read(map, name, libbpf_sys::bpf_map_lookup_batch, values_by_cpu::<V>()?, each)
     }
 
     /// Calls `each` for all entries.
@@ -130,6 +137,13 @@ impl<K: Plain, V: Plain> BatchReader<K, V> {
         self.keys.resize(len, MaybeUninit::uninit());
         self.values.resize(len * by_key, MaybeUninit::uninit());
     }
+}
+
+/// How many values a map has for each key that keeps one for each possible CPU.
+fn values_by_cpu<V>() -> Result<usize, Error> {
+    const { assert!(size_of::<V>().is_multiple_of(8), "the kernel rounds up") };
+    let cpus = libbpf_rs::num_possible_cpus().map_err(|error| Error::libbpf("counting the CPUs", error))?;
+    Ok(cpus.max(1))
 }
 
 type BatchCall = unsafe extern "C" fn(

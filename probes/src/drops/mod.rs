@@ -1,26 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Packets that the kernel drops, by owner and reason (`bpf/drops.bpf.c`).
 
+mod drain;
 mod health;
 mod holders;
 mod reasons;
 
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{Link, MapCore, MapFlags, MapMut, OpenObject};
+use libbpf_rs::{Link, OpenObject};
 
 pub use health::{Health, LOST_REASONS};
 pub use holders::{Holder, Holders};
 pub use reasons::LEFT_OUT;
 
-use crate::maps::{BatchReader, Plain, read};
+use crate::maps::BatchReader;
 use crate::processes::mute_cgroups;
-use crate::skeleton::drops::{DropsMaps, DropsSkel, DropsSkelBuilder, types};
+use crate::skeleton::drops::{DropsSkel, DropsSkelBuilder, types};
 use crate::tcp::ProcessHierarchy;
-use crate::{Error, FlowKey, Peer, Role, Transport};
+use crate::{Error, FlowKey};
 use reasons::Reasons;
 
 /// How the probe is to be loaded.
@@ -60,10 +61,11 @@ pub struct Drops<'o> {
     reader: BatchReader<types::fg_drop, u64>,
     holders: Holders,
     writing_b: bool,
+    /// Of either map.
+    taken: [drain::Taken; 2],
+    /// What was taken and not handed out yet.
+    found: Vec<Dropped>,
 }
-
-// SAFETY: a structure of integers, generated from the C one.
-unsafe impl Plain for types::fg_drop {}
 
 impl<'o> Drops<'o> {
     /// Loads and attaches the program: counts what is dropped from now on. `openers` is [`crate::tcp::Tcp::openers`] of the
@@ -104,30 +106,16 @@ impl<'o> Drops<'o> {
             .drop
             .attach()
             .map_err(|error| Error::libbpf("attaching to the tracepoint kfree_skb", error))?;
-        Ok(Self { skeleton, _link: link, reasons, reader: BatchReader::new(), holders, writing_b: false })
-    }
-
-    /// Takes what was dropped since the last time. Costs nothing if that is nothing.
-    ///
-    /// # Errors
-    /// When the kernel refuses a map; what it holds is taken the next time.
-    pub fn take(&mut self) -> Result<Vec<Dropped>, Error> {
-        let mut all = Vec::new();
-        if self.pending().0 == 0 {
-            return Ok(all);
-        }
-        self.swap()?;
-        let full = at_rest(&self.skeleton.maps, self.writing_b);
-        let reasons = &self.reasons;
-        self.reader.take_all_by_cpu(full.as_fd(), "drops", |raw, packets| {
-            all.push(Dropped {
-                socket: socket_of(raw),
-                netns: raw.netns,
-                reason: reasons.name(raw.reason),
-                packets: packets.iter().sum(),
-            });
-        })?;
-        Ok(all)
+        Ok(Self {
+            skeleton,
+            _link: link,
+            reasons,
+            reader: BatchReader::new(),
+            holders,
+            writing_b: false,
+            taken: Default::default(),
+            found: Vec::new(),
+        })
     }
 
     /// Looks who lives in the network namespaces of these, if it is time.
@@ -147,51 +135,4 @@ impl<'o> Drops<'o> {
     pub fn reasons(&self) -> usize {
         self.reasons.len()
     }
-
-    /// Whether so much waits in the kernel that it should be taken before the next pass.
-    pub fn is_filling(&self) -> bool {
-        let (pending, capacity) = self.pending();
-        pending > capacity / 4
-    }
-
-    /// Owners and reasons that wait in the kernel, and how many fit.
-    fn pending(&self) -> (u64, u64) {
-        let pending = self.skeleton.maps.bss_data.as_deref().map_or(0, |bss| read(&bss.fg_pending));
-        (pending, u64::from(self.skeleton.maps.drops_a.max_entries()))
-    }
-
-    /// Puts the empty map in place of the one being written. When the call returns, no program writes the old one any more:
-    /// for a map in a map the kernel waits for a grace period.
-    fn swap(&mut self) -> Result<(), Error> {
-        let next = at_rest(&self.skeleton.maps, self.writing_b).as_fd().as_raw_fd().to_ne_bytes();
-        // Before the swap: what is added during the grace period counts for the new map, or for both.
-        if let Some(bss) = self.skeleton.maps.bss_data.as_deref_mut() {
-            bss.fg_pending = 0;
-        }
-        let slot = &self.skeleton.maps.drops;
-        slot.update(&0u32.to_ne_bytes(), &next, MapFlags::ANY)
-            .map_err(|error| Error::libbpf("swapping the maps of drops", error))?;
-        self.writing_b = !self.writing_b;
-        Ok(())
-    }
-}
-
-/// The map that the program does not write: empty before a swap, full after it.
-fn at_rest<'a>(maps: &'a DropsMaps<'_>, writing_b: bool) -> &'a MapMut<'a> {
-    if writing_b { &maps.drops_a } else { &maps.drops_b }
-}
-
-fn socket_of(raw: &types::fg_drop) -> Option<FlowKey> {
-    let transport =
-        if i32::from(raw.transport) == libc::IPPROTO_TCP { Transport::Tcp } else { Transport::Udp };
-    (raw.socket != 0).then_some(FlowKey {
-        remote: [0; 16],
-        cgroup: raw.cgroup,
-        netns: raw.netns,
-        process: raw.process,
-        port: raw.port,
-        role: Role::Listener,
-        peer: Peer::Remote,
-        transport,
-    })
 }
