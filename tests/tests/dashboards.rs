@@ -16,14 +16,13 @@ use flowgauge_tests::prometheus::{Prometheus, Target};
 use serde_json::{Value, json};
 
 /// What a query asks for in vain on a test machine: words of its expression, and why.
-const NOTHING_HERE: [(&str, &str); 7] = [
+const NOTHING_HERE: [(&str, &str); 6] = [
     ("interface_allowance_", "only the network cards of one cloud provider have allowances"),
     ("interface_driver_events", "the drivers of this machine's interfaces count no such events"),
     ("interface_speed_bytes", "most virtual machines' drivers tell no speed"),
     ("netstat_", "served once it has happened in a namespace; tests/node_netstat.rs makes it happen"),
     ("node_pressure", "kernels may be built or booted without pressure information"),
-    (NOT_BUILT[0], "the collector of drops is not in this build"),
-    (NOT_BUILT[1], "the audit is not in this build"),
+    (NOT_BUILT[0], "the audit is not in this build"),
 ];
 
 /// What happens here all the same.
