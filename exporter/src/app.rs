@@ -5,6 +5,7 @@ use std::fmt;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
 use anyhow::Context as _;
 use caps::Capability;
@@ -17,7 +18,8 @@ use crate::collectors;
 use crate::dns::{Messages, SearchList};
 use crate::docs::Group;
 use crate::edge::LabelPlan;
-use crate::flags::{ConntrackMode, DEFAULT_LABELS, Flags, KubernetesMode};
+use crate::flags::{ConntrackMode, DEFAULT_LABELS, Flags, FlowsMode, KubernetesMode};
+use crate::flows::{self, Flows};
 use crate::kubernetes::{self, Kubernetes};
 use crate::ledger::{Collectors, Ledger, LedgerConfig};
 use crate::naming::{Naming, PortNaming};
@@ -149,6 +151,8 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
         http: flags.collector_http(),
         drops: flags.collector_drops(),
     };
+    let flows = (flags.flows.flows_mode == FlowsMode::On)
+        .then(|| Mutex::new(Flows::new(labels.clone(), flags.flows.flow_addresses as usize, Instant::now())));
     let ledger = Ledger::new(LedgerConfig {
         plan: labels,
         collectors,
@@ -156,7 +160,7 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
         series_limit: flags.series_limit as usize,
         idle_timeout: flags.series_idle_timeout,
     });
-    let shared = Arc::new(Shared { ledger: Mutex::new(ledger), state: Mutex::new(ProbeState::default()) });
+    let shared = Arc::new(Shared { ledger: Mutex::new(ledger), flows, state: Mutex::default() });
     let sources = Sources { resolver: Arc::clone(&resolver), conntrack: conntrack.clone(), in_cluster };
     let plan = plan::probe_plan(flags, &layout, conntrack.is_some());
     let probes = if plan.tcp.is_some() || plan.packets.is_some() || plan.drops.is_some() {
@@ -164,9 +168,11 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
     } else {
         Part::Disabled
     };
-    let node = flags.collector_node().then(|| start_node(flags, &resolver, layout));
+    let host = host_name(flags);
+    let node = flags.collector_node().then(|| start_node(flags, &resolver, layout, host.clone()));
     let required = flags.kubernetes.mode == KubernetesMode::Required;
     Ok(Arc::new(Source {
+        host,
         resolver,
         conntrack,
         kubernetes,
@@ -192,18 +198,18 @@ fn start_kubernetes(flags: &Flags) -> anyhow::Result<Part<Kubernetes>> {
     }
 }
 
-/// What the host's own network namespace is called.
+/// What this host and its own network namespace are called.
 fn host_name(flags: &Flags) -> String {
     flowgauge_labels::host_name(&flags.paths.procfs, &flags.paths.rootfs).unwrap_or_else(|| "host".to_owned())
 }
 
 /// The node collector, and with it the thread that reads the network namespaces.
-fn start_node(flags: &Flags, resolver: &Arc<Resolver>, layout: Layout) -> Node {
+fn start_node(flags: &Flags, resolver: &Arc<Resolver>, layout: Layout, host: String) -> Node {
     let setting = NetstatSetting {
         procfs: flags.paths.procfs.clone(),
         resolver: Arc::clone(resolver),
         layout,
-        host: host_name(flags),
+        host,
         most: flags.series_limit as usize / 50,
     };
     let netstat = Netstat::start(setting, || {
@@ -280,6 +286,8 @@ impl<T> Part<T> {
 
 /// All collectors and label sources of this run.
 struct Source {
+    /// The name of this host.
+    host: String,
     resolver: Arc<Resolver>,
     conntrack: Option<Arc<Conntrack>>,
     kubernetes: Part<Kubernetes>,
@@ -377,6 +385,7 @@ impl MetricSource for Source {
         let states = self.collector_states(&state);
         let node = ("node", self.node.as_ref().map(Node::fares));
         let states = states.iter().chain([&node]);
+        let flows = self.shared.flows.as_ref().map(|flows| flows.lock().usage());
         let up: Vec<_> = states.filter_map(|(name, state)| Some((*name, state.as_ref()?.is_ok()))).collect();
         let ledger = self.shared.ledger.lock();
         ledger.encode(&mut encoder)?;
@@ -387,6 +396,7 @@ impl MetricSource for Source {
             node.encode(&mut encoder)?;
         }
         collectors::encode(&mut encoder, &up, &state, &ledger, &sources, overrun)?;
+        collectors::encode_flows(&mut encoder, flows.as_ref())?;
         collectors::encode_instance(&mut encoder, self.resolver.instance().as_ref())
     }
 
@@ -418,6 +428,18 @@ impl MetricSource for Source {
                 Part::Running(_) => self.shared.state.lock().passes > 0,
                 Part::Disabled | Part::Failed(_) => true,
             }
+    }
+
+    fn node(&self) -> String {
+        self.host.clone()
+    }
+
+    fn flow_labels(&self) -> Option<Vec<&'static str>> {
+        Some(self.shared.flows.as_ref()?.lock().labels())
+    }
+
+    fn flows(&self, query: &flows::Query) -> Option<flows::Answer> {
+        Some(self.shared.flows.as_ref()?.lock().answer(query, &self.host, SystemTime::now()))
     }
 
     fn reload(&self) -> Result<(), anyhow::Error> {

@@ -7,6 +7,7 @@ use flowgauge_labels::{Instance, SourceStatus};
 use flowgauge_probes::{MapUse, ProgramUse, cgroups, drops, packets, tcp};
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 
+use crate::flows::FlowsUse;
 use crate::ledger::Ledger;
 use crate::new_groups;
 use crate::pass::{PacketState, ProbeState};
@@ -153,6 +154,30 @@ static FOLDED: Family = family(
     "Times that an edge was folded into other: the budget of series was used up, or more idle or new edges were held than memory is meant for.",
     "The exporter itself.",
 );
+static FLOW_ADDRESSES: Family = family(
+    "flow_addresses",
+    Gauge,
+    None,
+    &[],
+    "Remote addresses of edges kept for /flows, each edge's counted by themselves; not served with --web.flows=off.",
+    "The exporter itself.",
+);
+static FLOW_ADDRESSES_LIMIT: Family = family(
+    "flow_addresses_limit",
+    Gauge,
+    None,
+    &[],
+    "Most remote addresses of edges kept for /flows (--web.flows.addresses).",
+    "The exporter itself.",
+);
+static FLOW_ADDRESSES_LOST: Family = family(
+    "flow_addresses_lost",
+    Counter,
+    None,
+    &["reason"],
+    "What /flows does not know for want of room: addresses that made room for newer ones (evicted), and times that something of an address was not entered because all the kept ones were busy (refused). No other metric lacks anything.",
+    "The exporter itself.",
+);
 static UNATTRIBUTED: Family = family(
     "unattributed_bytes",
     Counter,
@@ -234,6 +259,9 @@ pub static FAMILIES: &[&Family] = &[
     &SOURCE_ENTRIES,
     &SOURCE_FAILURES,
     &SOURCE_MISSES,
+    &FLOW_ADDRESSES,
+    &FLOW_ADDRESSES_LIMIT,
+    &FLOW_ADDRESSES_LOST,
     &INSTANCE,
 ];
 
@@ -383,6 +411,19 @@ pub fn encode(
         sources.iter().map(|source| (source.source, source.reloads_failed as f64)),
     )?;
     out.samples(&SOURCE_MISSES, sources.iter().map(|source| (source.source, source.misses as f64)))
+}
+
+/// Writes what the drill-down by address tells of itself, where there is one.
+///
+/// # Errors
+/// What the encoder returns.
+pub fn encode_flows(encoder: &mut DescriptorEncoder<'_>, flows: Option<&FlowsUse>) -> fmt::Result {
+    let Some(FlowsUse { tracked, capacity, evicted, refused }) = flows else { return Ok(()) };
+    let mut out = Writer(encoder);
+    out.one(&FLOW_ADDRESSES, *tracked as f64)?;
+    out.one(&FLOW_ADDRESSES_LIMIT, *capacity as f64)?;
+    let lost = [("evicted", *evicted), ("refused", *refused)];
+    out.samples(&FLOW_ADDRESSES_LOST, lost.into_iter().map(|(reason, lost)| (reason, lost as f64)))
 }
 
 /// Writes `instance_info`, if there is something to tell.

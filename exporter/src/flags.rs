@@ -4,6 +4,7 @@
 mod cloud;
 mod collectors;
 mod dns;
+mod flows;
 mod kubernetes;
 mod label_names;
 mod listen_address;
@@ -19,6 +20,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 pub use cloud::CloudFlags;
 use collectors::CollectorFlags;
 pub use dns::DnsFlags;
+pub use flows::{FlowsFlags, FlowsMode};
 pub use kubernetes::{ConntrackMode, KubernetesFlags, KubernetesMode, PodsWatched};
 #[cfg(test)]
 pub use label_names::OPTIONAL_LABELS;
@@ -57,6 +59,10 @@ pub struct Flags {
         global = true
     )]
     pub telemetry_path: String,
+
+    /// The drill-down by address.
+    #[command(flatten)]
+    pub flows: FlowsFlags,
 
     #[command(flatten)]
     collectors: CollectorFlags,

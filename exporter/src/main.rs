@@ -14,6 +14,7 @@ mod edge;
 mod exposition;
 mod families;
 mod flags;
+mod flows;
 mod http2;
 mod http_families;
 mod kubernetes;

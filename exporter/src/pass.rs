@@ -13,9 +13,10 @@ use anyhow::{Context as _, anyhow};
 use flowgauge_labels::{Conntrack, Resolver};
 use flowgauge_probes::tcp::{Health, PassReport};
 use flowgauge_probes::{cgroups, drops, packets};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::dns::Messages;
+use crate::flows::Flows;
 use crate::http2::{Http2, Http2State};
 use crate::ledger::Ledger;
 use crate::naming::Naming;
@@ -46,12 +47,27 @@ const KEYS_UNREPORTED: usize = 100_000;
 /// notice.
 const LONGEST_UNREAD: Duration = Duration::from_secs(300);
 
+/// The same with the drill-down by address, whose windows are made of passes: a little more than the longest interval in which
+/// Prometheus commonly scrapes, so that whoever is scraped makes no pass for it.
+const LONGEST_UNREAD_FLOWS: Duration = Duration::from_secs(75);
+
 /// What the pass thread shares with those that serve.
 pub struct Shared {
     /// The totals.
     pub ledger: Mutex<Ledger>,
+    /// What was counted by address; None if nobody wants it. Locked after the ledger.
+    pub flows: Option<Mutex<Flows>>,
     /// How the probe fares.
     pub state: Mutex<ProbeState>,
+}
+
+impl Shared {
+    /// What was counted by address, to be added to: what is counted now is of now.
+    fn flows_now(&self) -> Option<MutexGuard<'_, Flows>> {
+        let mut flows = self.flows.as_ref()?.lock();
+        flows.set_now(Instant::now());
+        Some(flows)
+    }
 }
 
 /// How the probes fare, as of the last pass.
@@ -286,10 +302,13 @@ impl Worker<'_> {
     fn drain_http2(&mut self) {
         let Some(probe) = &mut self.probes.packets else { return };
         let mut ledger = self.shared.ledger.lock();
-        let mut post = Post::new(&mut ledger, &mut self.naming).with_http2(&mut self.http2);
+        let mut flows = self.shared.flows_now();
+        let mut post = Post::new(&mut ledger, &mut self.naming)
+            .with_http2(&mut self.http2)
+            .with_flows(flows.as_deref_mut());
         let drained = probe.hand_out_http2(&mut post);
         ledger.finish();
-        drop(ledger);
+        drop((ledger, flows));
         self.report(drained.map_err(Into::into));
     }
 
@@ -317,9 +336,14 @@ impl Worker<'_> {
         let departures = self.sources.resolver.departures();
         let mut ledger = self.shared.ledger.lock();
         ledger.begin(Instant::now());
+        let mut flows = self.shared.flows_now();
+        if let Some(flows) = &mut flows {
+            flows.begin(Instant::now());
+        }
         let mut post = Post::new(&mut ledger, &mut self.naming)
             .with_messages(&mut self.messages)
-            .with_http2(&mut self.http2);
+            .with_http2(&mut self.http2)
+            .with_flows(flows.as_deref_mut());
         // What clients were told by DNS names the servers of their connections, and who listens is known after TCP's pass.
         let names = self.probes.packets.as_mut().map_or(Ok(()), |probe| probe.hand_out_samples(&mut post));
         let tcp = self.probes.tcp.as_mut().map(|probe| probe.pass(&mut post)).transpose();
@@ -333,11 +357,14 @@ impl Worker<'_> {
         }
         if tcp.is_ok() {
             ledger.whole();
+            if let Some(flows) = &mut flows {
+                flows.whole();
+            }
             self.passed = Instant::now();
             self.keys_reported = self.probes.tcp_keys();
         }
         ledger.finish();
-        drop(ledger);
+        drop((ledger, flows));
         // Without it, connections to Services go without a backend; the next pass tries again.
         let tcp = tcp.map_err(anyhow::Error::from).and_then(|report| learned.map(|()| report));
         let packets = packets.map_err(anyhow::Error::from);
@@ -411,13 +438,16 @@ impl Worker<'_> {
 
     /// A pass or less, if something fills up; and what cannot wait: answers that name addresses, queries that time out.
     fn relieve(&mut self) -> anyhow::Result<()> {
-        if pass_is_due(self.probes.tcp_keys(), self.keys_reported, self.passed.elapsed()) {
+        let longest = if self.shared.flows.is_some() { LONGEST_UNREAD_FLOWS } else { LONGEST_UNREAD };
+        if pass_is_due(self.probes.tcp_keys(), self.keys_reported, self.passed.elapsed(), longest) {
             return self.pass();
         }
         let mut ledger = self.shared.ledger.lock();
+        let mut flows = self.shared.flows_now();
         let mut post = Post::new(&mut ledger, &mut self.naming)
             .with_messages(&mut self.messages)
-            .with_http2(&mut self.http2);
+            .with_http2(&mut self.http2)
+            .with_flows(flows.as_deref_mut());
         let tcp = match &mut self.probes.tcp {
             Some(probe) if probe.is_filling() => probe.drain_closed(&mut post).map(drop),
             _ => Ok(()),
@@ -449,8 +479,8 @@ impl Worker<'_> {
 }
 
 /// Whether a pass must be made though nobody scrapes.
-fn pass_is_due(keys: usize, keys_reported: usize, since: Duration) -> bool {
-    keys.saturating_sub(keys_reported) > KEYS_UNREPORTED || since >= LONGEST_UNREAD
+fn pass_is_due(keys: usize, keys_reported: usize, since: Duration, longest: Duration) -> bool {
+    keys.saturating_sub(keys_reported) > KEYS_UNREPORTED || since >= longest
 }
 
 #[cfg(test)]
@@ -477,6 +507,8 @@ mod tests {
     #[test]
     fn a_pass_is_due_for_many_new_keys_or_after_a_while() {
         let second = Duration::from_secs(1);
+        let pass_is_due =
+            |keys, keys_reported, since| pass_is_due(keys, keys_reported, since, LONGEST_UNREAD);
         assert!(!pass_is_due(KEYS_UNREPORTED, 0, second));
         assert!(pass_is_due(KEYS_UNREPORTED + 1, 0, second));
         assert!(!pass_is_due(900_000, 850_000, second), "many live sockets alone are no reason");

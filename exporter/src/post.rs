@@ -9,17 +9,20 @@ use flowgauge_probes::tcp::{Backend, Counter, Counters, Events, Listener, Proces
 use flowgauge_probes::{FlowKey, Role, Transport, monotonic};
 
 use crate::dns::Messages;
+use crate::flows::{self, FlowTag, Flows};
 use crate::http2::{Http2, Told};
 use crate::ledger::{Entry, Ledger, ListenerEntry, Place};
 use crate::naming::{Naming, Since, is_unattributed};
 
 /// What is kept with a flow key: where its numbers go, and since when.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Tag {
     /// None until the key was named.
     since: Option<Since>,
     /// None between a sidecar proxy and its own pod.
     place: Option<Place>,
+    /// None there too, and where the drill-down is off.
+    flow: Option<FlowTag>,
 }
 
 /// Enters one pass into the ledger. A key is named when it grows, and named again when what its name depends on has changed.
@@ -28,6 +31,7 @@ pub struct Post<'a> {
     naming: &'a mut Naming,
     messages: Option<&'a mut Messages>,
     http2: Option<&'a mut Http2>,
+    flows: Option<&'a mut Flows>,
     now: Since,
     /// When it began, nanoseconds of the clock that programs read.
     begun: u64,
@@ -37,7 +41,7 @@ impl<'a> Post<'a> {
     /// For one pass, which begins now.
     pub fn new(ledger: &'a mut Ledger, naming: &'a mut Naming) -> Self {
         let now = naming.now();
-        Self { ledger, naming, messages: None, http2: None, now, begun: monotonic() }
+        Self { ledger, naming, messages: None, http2: None, flows: None, now, begun: monotonic() }
     }
 
     /// Learns from samples of DNS messages as well.
@@ -48,6 +52,11 @@ impl<'a> Post<'a> {
     /// Follows HTTP/2 connections as well.
     pub fn with_http2(self, http2: &'a mut Http2) -> Self {
         Self { http2: Some(http2), ..self }
+    }
+
+    /// Enters what grew by address as well.
+    pub fn with_flows(self, flows: Option<&'a mut Flows>) -> Self {
+        Self { flows, ..self }
     }
 
     /// Ends a pass over packets, after all counts. Between passes, samples and counts may be taken without it.
@@ -71,6 +80,9 @@ impl<'a> Post<'a> {
         });
         if !named {
             let edge = self.naming.edge(key, processes);
+            if let Some(flows) = &mut self.flows {
+                flows.name(&mut tag.flow, edge.as_ref());
+            }
             tag.place = edge.map(|edge| {
                 let place = self.ledger.place(&edge);
                 place.with_unattributed(is_unattributed(&edge.client), is_unattributed(&edge.server))
@@ -95,6 +107,23 @@ impl<'a> Post<'a> {
         };
         self.ledger.count_unattributed(place, bytes);
         Some(self.ledger.active(place))
+    }
+
+    /// Enters requests. Their bytes are counted with their connection.
+    fn requests(&mut self, key: &FlowKey, tag: &mut Tag, growth: &HttpGrowth, processes: &Processes) {
+        if let Some(entry) = self.entry(key, tag, 0, processes) {
+            entry.http().add(growth);
+            self.flow(key, tag, true, |entry| entry.add_http(growth));
+        }
+    }
+
+    /// Enters something at the address of a key that was named.
+    fn flow(&mut self, key: &FlowKey, tag: &mut Tag, grew: bool, enter: impl FnOnce(&mut flows::Entry)) {
+        if let (Some(flows), Some(flow)) = (&mut self.flows, &mut tag.flow)
+            && let Some(entry) = flows.entry(flow, grew, || key.remote())
+        {
+            enter(entry);
+        }
     }
 
     /// The numbers of a UDP socket: its owner is known by the socket itself, or else by who serves on its port.
@@ -155,6 +184,8 @@ impl Sink<Tag> for Post<'_> {
             let part = entry.tcp();
             part.counters.add(growth);
             part.connections += u64::from(connections);
+            let pass = self.flows.as_ref().map_or(0, |flows| flows.pass());
+            self.flow(key, tag, !growth.is_zero(), |entry| entry.add_tcp(growth, connections, pass));
         }
     }
 
@@ -163,12 +194,14 @@ impl Sink<Tag> for Post<'_> {
             && let Some(place) = self.place(key, tag, processes)
         {
             self.ledger.active(place).tcp().add_events(events);
+            self.flow(key, tag, true, |entry| entry.add_events(events));
         }
     }
 
     fn rtt(&mut self, key: &FlowKey, tag: &mut Tag, rtt: Duration, processes: &Processes) {
         if let Some(place) = self.place(key, tag, processes) {
             self.ledger.active(place).tcp().add_rtt(rtt);
+            self.flow(key, tag, true, |entry| entry.add_rtt(rtt));
         }
     }
 }
@@ -195,6 +228,7 @@ impl packets::Sink<Tag> for Post<'_> {
         let bytes = growth.sent_bytes + growth.received_bytes;
         if let Some(entry) = self.entry(key, tag, bytes, processes) {
             entry.udp().add(growth);
+            self.flow(key, tag, true, |entry| entry.add_udp(growth));
         }
     }
 
@@ -202,6 +236,7 @@ impl packets::Sink<Tag> for Post<'_> {
         // The bytes of the messages are counted with their flow.
         if let Some(entry) = self.entry(key, tag, 0, processes) {
             entry.dns().add(growth);
+            self.flow(key, tag, true, |entry| entry.add_dns(growth));
         }
         if growth.responses[NXDOMAIN] > 0
             && let (Some(messages), Some(place)) = (&mut self.messages, tag.place)
@@ -215,18 +250,19 @@ impl packets::Sink<Tag> for Post<'_> {
     }
 
     fn http(&mut self, key: &FlowKey, tag: &mut Tag, growth: &HttpGrowth, processes: &Processes) {
-        // The bytes are counted with their connection.
-        if let Some(entry) = self.entry(key, tag, 0, processes) {
-            entry.http().add(growth);
-        }
+        self.requests(key, tag, growth, processes);
     }
 
     fn http2(&mut self, record: &Http2Record<'_>, tag: &mut Tag, processes: &Processes) {
         let Some(http2) = self.http2.take() else { return };
-        http2.take(record, |told| match (told, self.entry(&record.key, tag, 0, processes)) {
-            (Told::Request(growth), Some(entry)) => entry.http().add(&growth),
-            (Told::Grpc(status), Some(entry)) => entry.http().add_grpc(status),
-            (_, None) => {}
+        http2.take(record, |told| match told {
+            Told::Request(growth) => self.requests(&record.key, tag, &growth, processes),
+            Told::Grpc(status) => {
+                if let Some(entry) = self.entry(&record.key, tag, 0, processes) {
+                    entry.http().add_grpc(status);
+                    self.flow(&record.key, tag, true, |entry| entry.add_grpc(status));
+                }
+            }
         });
         self.http2 = Some(http2);
     }

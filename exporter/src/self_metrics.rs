@@ -64,7 +64,7 @@ const RESPONSES: &Family = &Family {
 const DURATION_BUCKETS: &str = "powers of four from 1/1024 s (0.98 ms) to 4 s";
 
 /// Every status code that the web side answers with.
-const CODES: [u16; 5] = [200, 404, 405, 500, 503];
+const CODES: [u16; 6] = [200, 400, 404, 405, 500, 503];
 
 /// Counts what the web side does. One for the whole program.
 #[derive(Debug)]

@@ -5,6 +5,8 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry;
 
+use crate::flows;
+
 /// What every Flowgauge family's name begins with. `process_*` families have no prefix.
 pub const PREFIX: &str = "flowgauge";
 
@@ -34,6 +36,22 @@ pub trait MetricSource: Send + Sync + 'static {
 
     /// Whether the first pass is done. The web side remembers the first `true`.
     fn ready(&self) -> bool;
+
+    /// The name of this host; empty if it has none.
+    fn node(&self) -> String {
+        String::new()
+    }
+
+    /// Names of the labels that edges have in the drill-down by address; None if it is off.
+    fn flow_labels(&self) -> Option<Vec<&'static str>> {
+        None
+    }
+
+    /// Answers a question about addresses, as of the last pass; None if the drill-down is off. Takes milliseconds.
+    fn flows(&self, query: &flows::Query) -> Option<flows::Answer> {
+        let _ = query;
+        None
+    }
 
     /// Reads again what an operator can change while the program runs (the names file). Called on SIGHUP.
     ///

@@ -2,10 +2,13 @@
 //! The HTTP side: listens, serves, and ends in good order.
 
 mod connection;
+mod flows;
+mod html;
 mod landing;
 mod listen;
 mod passes;
 mod routes;
+mod units;
 
 #[cfg(test)]
 pub mod fake;

@@ -2,17 +2,14 @@
 //! A real Envoy as the sidecar proxy of a pod: all TCP into and out of the pod's network namespace is led through it by
 //! REDIRECT rules, as service meshes do.
 
-use std::env;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
-use crate::exporter::beside_test;
 use crate::process::{Process, output, run};
 
 /// Where connections that leave the pod are led to.
@@ -64,7 +61,11 @@ impl<'a> Envoy<'a> {
         let file = directory.path().join("envoy.yaml");
         fs::write(&file, config)?;
         let mut start = command("setpriv");
-        start.args(["--regid", GROUP, "--clear-groups"]).arg(binary()?).arg("--config-path").arg(&file);
+        start
+            .args(["--regid", GROUP, "--clear-groups"])
+            .arg(crate::python::program("envoy")?)
+            .arg("--config-path")
+            .arg(&file);
         start.args(["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"]);
         let process = Process::spawn("envoy", &mut start)?;
         let mut envoy = Envoy { command: Box::new(command), process, _config: directory };
@@ -124,22 +125,6 @@ impl<'a> Envoy<'a> {
         }
         Ok(())
     }
-}
-
-/// Envoy as tests/requirements.txt brings it.
-fn binary() -> Result<PathBuf> {
-    let directory = match env::var_os("FLOWGAUGE_TEST_PYTHON") {
-        Some(directory) => PathBuf::from(directory),
-        None => beside_test("../python")?,
-    };
-    let path = directory.join("bin/envoy");
-    ensure!(
-        path.is_file(),
-        "{} is missing: packages/python.sh tests/requirements.txt {}",
-        path.display(),
-        directory.display()
-    );
-    Ok(path)
 }
 
 /// For a listener whose connections go on to where they were bound for before the redirection.

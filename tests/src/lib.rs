@@ -7,6 +7,7 @@
 
 pub mod api_server;
 pub mod bench;
+pub mod browser;
 pub mod cgroup;
 pub mod dashboards;
 pub mod delay;
@@ -26,6 +27,8 @@ pub mod netns;
 pub mod nginx;
 pub mod process;
 pub mod prometheus;
+pub mod provider;
+pub mod python;
 pub mod raw;
 pub mod stage;
 mod subnet;

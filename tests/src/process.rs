@@ -19,6 +19,7 @@ const PACKAGE_OF: &[(&str, &str)] = &[
     ("nstat", "iproute2"),
     ("iptables", "iptables"),
     ("ip6tables", "iptables"),
+    ("chromedriver", "chromium-driver"),
     ("dig", "bind9-dnsutils"),
     ("dnsmasq", "dnsmasq-base"),
     ("nginx", "nginx-light"),

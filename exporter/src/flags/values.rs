@@ -12,7 +12,7 @@ pub fn telemetry_path(text: &str) -> Result<String, String> {
     if !text.starts_with('/') {
         return Err("must begin with /".to_owned());
     }
-    if text == "/" || text.starts_with("/-/") {
+    if matches!(text, "/" | "/flows") || text.starts_with("/-/") {
         return Err("is taken by another page; choose a path such as /metrics".to_owned());
     }
     match text

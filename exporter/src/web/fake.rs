@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 
+use crate::flows::{Answer, Flows, Query};
 use crate::source::{ComponentStatus, Family, FamilyKind, MetricSource, State};
 
 /// A label value that must not break out of the page or the exposition.
@@ -34,11 +35,18 @@ pub struct Fake {
     reloads: AtomicU64,
     failing: Mutex<Option<String>>,
     panicking: AtomicBool,
+    flows: Mutex<Option<Flows>>,
 }
 
 impl Fake {
     pub fn taking(takes: Duration) -> Arc<Self> {
         Arc::new(Self { takes, ..Self::default() })
+    }
+
+    /// Has a drill-down by address.
+    pub fn with_flows(self: Arc<Self>, flows: Flows) -> Arc<Self> {
+        *self.flows.lock() = Some(flows);
+        self
     }
 
     pub fn begun(&self) -> u64 {
@@ -96,6 +104,18 @@ impl MetricSource for Fake {
     fn ready(&self) -> bool {
         // Un-readies itself after a failure: the web side must not follow.
         self.passes() > 0 && self.failing.lock().is_none()
+    }
+
+    fn flow_labels(&self) -> Option<Vec<&'static str>> {
+        Some(self.flows.lock().as_ref()?.labels())
+    }
+
+    fn flows(&self, query: &Query) -> Option<Answer> {
+        Some(self.flows.lock().as_ref()?.answer(query, HOSTILE, std::time::SystemTime::now()))
+    }
+
+    fn node(&self) -> String {
+        HOSTILE.to_owned()
     }
 
     fn reload(&self) -> Result<(), anyhow::Error> {

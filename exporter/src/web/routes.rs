@@ -12,7 +12,8 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::Semaphore;
 use tracing::{error, info};
 
-use super::landing;
+use super::flows;
+use super::landing::Landing;
 use super::passes::Passes;
 use crate::exposition::{Coding, Exposition, Format};
 use crate::quiet::Quiet;
@@ -22,7 +23,9 @@ use crate::source::{MetricSource, State};
 const TEXT: &str = "text/plain; charset=utf-8";
 /// A pass that takes longer than any scraper waits is a failure to be told.
 const PASS_TIMEOUT: Duration = Duration::from_secs(60);
-/// Scrapes rendered at the same time; each holds a few buffers of the exposition's size.
+/// How long the landing page waits for numbers of now.
+const LANDING_PATIENCE: Duration = Duration::from_secs(2);
+/// Answers written at the same time; each holds a few buffers of the exposition's size.
 const MAX_RENDERINGS: usize = 2;
 
 /// Everything the program serves.
@@ -37,7 +40,8 @@ pub struct Site {
     failures: Quiet,
 }
 
-type Answer = Response<Full<Bytes>>;
+/// What is answered.
+pub type Answer = Response<Full<Bytes>>;
 
 impl Site {
     /// Over a source and its exposition; `telemetry_path` as in the flag.
@@ -75,7 +79,7 @@ impl Site {
 
     async fn route<B>(&self, request: &Request<B>) -> Answer {
         let path = request.uri().path();
-        if !matches!(path, "/" | "/-/healthy" | "/-/ready") && path != self.telemetry_path {
+        if !matches!(path, "/" | "/flows" | "/-/healthy" | "/-/ready") && path != self.telemetry_path {
             return text(StatusCode::NOT_FOUND, "not found\n".to_owned());
         }
         // hyper leaves the body out of the answer to HEAD, and keeps its length.
@@ -84,11 +88,16 @@ impl Site {
             return with(answer, header::ALLOW, "GET, HEAD");
         }
         match path {
-            "/" => self.landing(),
+            "/" => self.landing().await,
+            "/flows" => self.flows(request).await,
             "/-/healthy" => text(StatusCode::OK, "healthy\n".to_owned()),
             "/-/ready" => self.ready(),
             _ => self.scrape(request.headers()).await,
         }
+    }
+
+    async fn flows<B>(&self, request: &Request<B>) -> Answer {
+        flows::answer(&self.source, &self.passes, &self.renderings, &self.telemetry_path, request).await
     }
 
     async fn scrape(&self, headers: &HeaderMap) -> Answer {
@@ -146,24 +155,33 @@ impl Site {
         text(StatusCode::SERVICE_UNAVAILABLE, body)
     }
 
-    fn landing(&self) -> Answer {
-        let page = landing::page(&self.source.status(), &self.telemetry_path);
-        let answer = respond(StatusCode::OK, "text/html; charset=utf-8", page.into());
-        with(answer, header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'")
+    /// Of now, if a pass ends soon: the page is there to tell why none does, too.
+    async fn landing(&self) -> Answer {
+        let _ = tokio::time::timeout(LANDING_PATIENCE, self.passes.fresh()).await;
+        let (source, path) = (Arc::clone(&self.source), self.telemetry_path.clone());
+        match tokio::task::spawn_blocking(move || Landing::of(source.as_ref(), &path).page()).await {
+            Ok(page) => {
+                let answer = respond(StatusCode::OK, flows::HTML, page.body.into());
+                flows::with_policy(answer, &page.policy)
+            }
+            Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "writing the page panicked\n".to_owned()),
+        }
     }
 }
 
 /// A header that may be given several times, as the one list it means.
-fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+pub fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let values: Vec<_> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
     (!values.is_empty()).then(|| values.join(","))
 }
 
-fn text(status: StatusCode, body: String) -> Answer {
+/// A line of text.
+pub fn text(status: StatusCode, body: String) -> Answer {
     respond(status, TEXT, body.into())
 }
 
-fn respond(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer {
+/// An answer that nobody keeps.
+pub fn respond(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer {
     let mut answer = Response::new(Full::new(body));
     *answer.status_mut() = status;
     answer = with(answer, header::CONTENT_TYPE, content_type);
@@ -171,7 +189,8 @@ fn respond(status: StatusCode, content_type: &'static str, body: Bytes) -> Answe
     with(answer, header::X_CONTENT_TYPE_OPTIONS, "nosniff")
 }
 
-fn with(mut answer: Answer, name: HeaderName, value: &'static str) -> Answer {
+/// With a header.
+pub fn with(mut answer: Answer, name: HeaderName, value: &'static str) -> Answer {
     answer.headers_mut().insert(name, HeaderValue::from_static(value));
     answer
 }

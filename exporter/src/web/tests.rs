@@ -109,7 +109,7 @@ fn routes() {
         ("/metrics?x=1", "200", "vary: Accept, Accept-Encoding\r\n"),
         ("/-/ready", "200", "\r\n\r\nready\n"),
         ("/", "200", "content-type: text/html; charset=utf-8\r\n"),
-        ("/", "200", "<td>&lt;script&gt;&quot;\\\n&amp;</td>"),
+        ("/", "200", "<p>&lt;script&gt;&quot;\\\n&amp;</p>"),
         ("/metrics/", "404", "content-type: text/plain; charset=utf-8\r\n"),
         ("/../etc/passwd", "404", "not found\n"),
         ("//", "404", "not found\n"),
