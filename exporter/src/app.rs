@@ -5,6 +5,7 @@ use std::fmt;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::Context as _;
 use caps::Capability;
@@ -13,6 +14,7 @@ use flowgauge_probes::tcp;
 use parking_lot::Mutex;
 use prometheus_client::encoding::DescriptorEncoder;
 
+use crate::audit::{self, Audit};
 use crate::collectors;
 use crate::dns::{Messages, SearchList};
 use crate::docs::Group;
@@ -67,6 +69,12 @@ pub const FAMILY_GROUPS: &[Group] = &[
                        process 1 below `--path.procfs`. `docs/operations.md` tells what is seen from a container. What this machine has none of is \
                        not served.",
         families: node::FAMILIES,
+    },
+    Group {
+        title: "Audit",
+        introduction: "Flowgauge's own totals held against the kernel's SNMP counters. `docs/operations.md`, section Audit, tells what a \
+                       ratio other than 1 means. It takes the collectors `node`, and `tcp` or `udp`.",
+        families: audit::FAMILIES,
     },
     Group {
         title: "Collectors and label sources",
@@ -155,7 +163,11 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
     } else {
         Part::Disabled
     };
-    let node = flags.collector_node().then(|| start_node(flags, &resolver, layout));
+    let audit = Arc::new(Audit::default());
+    let node = flags.collector_node().then(|| {
+        let counts = matches!(probes, Part::Running(_)) && (collectors.tcp || collectors.udp);
+        start_node(flags, &resolver, layout, counts.then(|| Arc::clone(&audit)))
+    });
     let required = flags.kubernetes.mode == KubernetesMode::Required;
     Ok(Arc::new(Source {
         resolver,
@@ -166,6 +178,7 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
         collectors,
         probes,
         node,
+        audit,
         failures: Quiet::default(),
     }))
 }
@@ -184,7 +197,7 @@ fn start_kubernetes(flags: &Flags) -> anyhow::Result<Part<Kubernetes>> {
 }
 
 /// The node collector, and with it the thread that reads the network namespaces.
-fn start_node(flags: &Flags, resolver: &Arc<Resolver>, layout: Layout) -> Node {
+fn start_node(flags: &Flags, resolver: &Arc<Resolver>, layout: Layout, audit: Option<Arc<Audit>>) -> Node {
     let host = flowgauge_labels::host_name(&flags.paths.procfs, &flags.paths.rootfs);
     let setting = NetstatSetting {
         procfs: flags.paths.procfs.clone(),
@@ -192,6 +205,7 @@ fn start_node(flags: &Flags, resolver: &Arc<Resolver>, layout: Layout) -> Node {
         layout,
         host: host.unwrap_or_else(|| "host".to_owned()),
         most: flags.series_limit as usize / 50,
+        audit,
     };
     let netstat = Netstat::start(setting, || {
         if let Err(error) = privileges::confine(privileges::READING) {
@@ -275,6 +289,7 @@ struct Source {
     collectors: Collectors,
     probes: Part<PassThread>,
     node: Option<Node>,
+    audit: Arc<Audit>,
     /// Of passes for scrapes.
     failures: Quiet,
 }
@@ -326,13 +341,16 @@ impl Source {
 
 impl MetricSource for Source {
     fn refresh(&self) -> Result<(), anyhow::Error> {
+        let begun = Instant::now();
         if let Some(node) = &self.node {
             node.read();
         }
+        let read = Instant::now();
         // A pass that fails is told by collector_up; the rest is served.
         let Part::Running(thread) = &self.probes else { return Ok(()) };
         match thread.pass() {
             Ok(()) => {
+                self.audit.compare(self.shared.ledger.lock().counted(), begun, read);
                 if self.failures.reset() {
                     tracing::info!("passes succeed again");
                 }
@@ -359,6 +377,8 @@ impl MetricSource for Source {
         ledger.encode(&mut encoder)?;
         if let Some(node) = &self.node {
             node.encode(&mut encoder)?;
+            let counts = |name| up.iter().any(|(of, up)| *of == name && *up);
+            self.audit.encode(&mut encoder, counts("tcp"), counts("udp"))?;
         }
         collectors::encode(&mut encoder, &up, &state, &ledger, &sources, overrun)?;
         collectors::encode_instance(&mut encoder, self.resolver.instance().as_ref())

@@ -9,6 +9,7 @@ mod error;
 pub mod ethtool;
 mod kernel;
 mod maps;
+pub mod namespaces;
 pub mod packets;
 mod processes;
 mod programs;
@@ -31,6 +32,9 @@ pub use tcp::{FlowKey, Peer, Role, Transport};
 mod skeleton {
     pub mod cgroups {
         include!(concat!(env!("OUT_DIR"), "/cgroups.skel.rs"));
+    }
+    pub mod namespaces {
+        include!(concat!(env!("OUT_DIR"), "/namespaces.skel.rs"));
     }
     pub mod packets {
         include!(concat!(env!("OUT_DIR"), "/packets.skel.rs"));

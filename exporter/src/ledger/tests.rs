@@ -235,7 +235,8 @@ fn a_pass_that_failed_has_no_gauges() {
     let mut ledger = ledger(1000);
     let start = Instant::now();
     let gauges = |collected: &Collected| {
-        let names = ["tcp_connections", "tcp_accept_queue_length", "tcp_accept_queue_limit"];
+        let names =
+            ["tcp_connections", "tcp_accept_queue_length", "tcp_accept_queue_limit", "tcp_syn_queue_length"];
         names.map(|name| collected.values(&format!("flowgauge_{name}")).len())
     };
     for (second, whole) in [(0, true), (1, false), (2, true)] {
