@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
  * Network namespaces: of each one its own number, which sockets lead to, and the number of its
- * /proc/net/dev, which everybody can see who sees a process in it. (The number of /proc/<pid>/ns/net
- * is only for who may trace the process.)
+ * /proc/net/dev, which everybody can see who sees a process in it. (The number of
+ * /proc/<pid>/ns/net is only for who may trace the process.)
  *
  * Started by user space (BPF_PROG_TEST_RUN), under RCU, when it sees a namespace that it does not
  * know. Not seen: what does not fit into the answer, which tells how many there were.

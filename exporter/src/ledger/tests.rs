@@ -250,7 +250,7 @@ fn a_pass_that_failed_has_no_gauges() {
         ledger.finish();
         let (collected, back) = Collected::of(ledger);
         ledger = back;
-        assert_eq!(gauges(&collected), [usize::from(whole); 3], "{}", collected.0);
+        assert_eq!(gauges(&collected), [usize::from(whole); 4], "{}", collected.0);
         assert_eq!(collected.values(SENT).len(), 1, "counters are served all the same");
         assert_eq!(collected.samples().count(), ledger.series());
     }

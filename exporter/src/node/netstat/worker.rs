@@ -162,7 +162,15 @@ impl<'o> Worker<'o> {
                 for (id, namespace) in &mut self.namespaces {
                     namespace.netns = found.by_devices.get(&id.number()).copied();
                 }
-                self.failures.reset();
+                if found.left_out == 0 {
+                    self.failures.reset();
+                } else if let Some(silenced) = self.failures.speak() {
+                    tracing::warn!(
+                        left_out = found.left_out,
+                        silenced,
+                        "more network namespaces than can be audited"
+                    );
+                }
             }
             Err(error) => {
                 if let Some(silenced) = self.failures.speak() {
