@@ -7,7 +7,7 @@ use std::process::Command;
 
 use libbpf_cargo::SkeletonBuilder;
 
-const PROBES: &[&str] = &["cgroups", "drops", "packets", "tcp"];
+const PROBES: &[&str] = &["cgroups", "drops", "namespaces", "packets", "tcp"];
 
 /// Where Debian keeps the architecture's own part of the UAPI headers (`asm/types.h`).
 fn multiarch_include() -> Option<PathBuf> {

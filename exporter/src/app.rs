@@ -14,6 +14,7 @@ use flowgauge_probes::tcp;
 use parking_lot::Mutex;
 use prometheus_client::encoding::DescriptorEncoder;
 
+use crate::audit::{self, Audit};
 use crate::collectors;
 use crate::dns::{Messages, SearchList};
 use crate::docs::Group;
@@ -76,6 +77,12 @@ pub const FAMILY_GROUPS: &[Group] = &[
                        process 1 below `--path.procfs`. `docs/operations.md` tells what is seen from a container. What this machine has none of is \
                        not served.",
         families: node::FAMILIES,
+    },
+    Group {
+        title: "Audit",
+        introduction: "Flowgauge's own totals held against the kernel's SNMP counters. `docs/operations.md`, section Audit, tells what a \
+                       ratio other than 1 means. It takes the collectors `node`, and `tcp` or `udp`.",
+        families: audit::FAMILIES,
     },
     Group {
         title: "Collectors and label sources",
@@ -169,7 +176,11 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
         Part::Disabled
     };
     let host = host_name(flags);
-    let node = flags.collector_node().then(|| start_node(flags, &resolver, layout, host.clone()));
+    let audit = Arc::new(Audit::default());
+    let node = flags.collector_node().then(|| {
+        let counts = matches!(probes, Part::Running(_)) && (collectors.tcp || collectors.udp);
+        start_node(flags, &resolver, layout, host.clone(), counts.then(|| Arc::clone(&audit)))
+    });
     let required = flags.kubernetes.mode == KubernetesMode::Required;
     Ok(Arc::new(Source {
         host,
@@ -181,6 +192,7 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
         collectors,
         probes,
         node,
+        audit,
         failures: Quiet::default(),
     }))
 }
@@ -204,13 +216,20 @@ fn host_name(flags: &Flags) -> String {
 }
 
 /// The node collector, and with it the thread that reads the network namespaces.
-fn start_node(flags: &Flags, resolver: &Arc<Resolver>, layout: Layout, host: String) -> Node {
+fn start_node(
+    flags: &Flags,
+    resolver: &Arc<Resolver>,
+    layout: Layout,
+    host: String,
+    audit: Option<Arc<Audit>>,
+) -> Node {
     let setting = NetstatSetting {
         procfs: flags.paths.procfs.clone(),
         resolver: Arc::clone(resolver),
         layout,
         host,
         most: flags.series_limit as usize / 50,
+        audit,
     };
     let netstat = Netstat::start(setting, || {
         if let Err(error) = privileges::confine(privileges::READING) {
@@ -297,6 +316,7 @@ struct Source {
     collectors: Collectors,
     probes: Part<PassThread>,
     node: Option<Node>,
+    audit: Arc<Audit>,
     /// Of passes for scrapes.
     failures: Quiet,
 }
@@ -357,13 +377,16 @@ impl Source {
 
 impl MetricSource for Source {
     fn refresh(&self) -> Result<(), anyhow::Error> {
+        let begun = Instant::now();
         if let Some(node) = &self.node {
             node.read();
         }
+        let read = Instant::now();
         // A pass that fails is told by collector_up; the rest is served.
         let Part::Running(thread) = &self.probes else { return Ok(()) };
         match thread.pass() {
             Ok(()) => {
+                self.audit.compare(self.shared.ledger.lock().counted(), begun, read);
                 if self.failures.reset() {
                     tracing::info!("passes succeed again");
                 }
@@ -394,6 +417,8 @@ impl MetricSource for Source {
         }
         if let Some(node) = &self.node {
             node.encode(&mut encoder)?;
+            let counts = |name| up.iter().any(|(of, up)| *of == name && *up);
+            self.audit.encode(&mut encoder, counts("tcp"), counts("udp"))?;
         }
         collectors::encode(&mut encoder, &up, &state, &ledger, &sources, overrun)?;
         collectors::encode_flows(&mut encoder, flows.as_ref())?;

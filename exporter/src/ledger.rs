@@ -11,6 +11,7 @@ mod encode;
 mod entry;
 mod http;
 mod listeners;
+mod ports;
 mod tcp;
 mod udp;
 
@@ -19,12 +20,14 @@ use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 
+use crate::audit::Counted;
 use crate::dns::Domains;
 use crate::edge::{Edge, LabelPlan, LabelValues, Observer};
 use dns::DnsPart;
 pub use entry::Entry;
 use listeners::{Kind, Listeners};
 pub use listeners::{ListenerEntry, ListenerLabels};
+use ports::Ports;
 
 /// Where a flow key's numbers go, kept with the key: valid until the edge is folded, or until its ends have other names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +84,8 @@ pub struct Ledger {
     udp_sockets: Listeners,
     dropped: Listeners,
     domains: Domains,
+    counted: Counted,
+    ports: Ports,
     now: Instant,
     folded: u64,
     /// Whether edges were folded on arrival since the last `finish`.
@@ -110,6 +115,8 @@ impl Ledger {
             udp_sockets: Listeners::new(Kind::UDP, config.series_limit, now),
             dropped: Listeners::new(Kind::DROPS, config.series_limit, now),
             domains: Domains::new(config.dns_names),
+            counted: Counted::default(),
+            ports: Ports::default(),
             now,
             folded: 0,
             overflowed: false,
@@ -138,6 +145,7 @@ impl Ledger {
         for part in self.entries.iter_mut().filter_map(|entry| entry.tcp.as_mut()) {
             part.connections = 0;
         }
+        self.ports.begin();
         self.listeners.begin();
         self.udp_sockets.begin();
         self.dropped.begin();
@@ -208,6 +216,16 @@ impl Ledger {
     /// DNS answers by domain.
     pub fn domains(&mut self) -> &mut Domains {
         &mut self.domains
+    }
+
+    /// Local ports that clients occupy.
+    pub fn ports(&mut self) -> &mut Ports {
+        &mut self.ports
+    }
+
+    /// What all families grew by, for the audit: whatever is named, folded or served.
+    pub fn counted(&mut self) -> &mut Counted {
+        &mut self.counted
     }
 
     /// Takes what became of NXDOMAIN answers, once in each pass over DNS messages, after all that they grew by; they are not

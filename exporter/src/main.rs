@@ -4,6 +4,7 @@
 //! Parse, build, serve, drain.
 
 mod app;
+mod audit;
 mod check;
 mod collectors;
 mod dns;

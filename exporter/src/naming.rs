@@ -173,6 +173,12 @@ impl Naming {
         Some(Edge { observer: Observer::of(opened, watched.sidecar), client, server, server_port })
     }
 
+    /// Names the owner of a client's socket: namespace and workload.
+    pub fn opener(&self, key: &FlowKey, processes: &Processes) -> (Arc<str>, Arc<str>) {
+        let identity = self.resolver.local(&owner_of(key, processes));
+        (identity.namespace, identity.workload)
+    }
+
     /// Names the owner of a listening socket.
     pub fn listener(&self, key: &FlowKey, processes: &Processes) -> (Identity, Arc<str>) {
         let identity = self.resolver.local(&owner_of(key, processes));

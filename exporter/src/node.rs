@@ -29,7 +29,7 @@ use parking_lot::Mutex;
 use prometheus_client::encoding::DescriptorEncoder;
 
 use self::host::{Absent, Host};
-use self::samples::{Samples, plain, seconds};
+use self::samples::seconds;
 use crate::flags::{Flags, InterfacePatterns};
 use crate::source::Family;
 use crate::source::FamilyKind::Gauge;
@@ -50,6 +50,7 @@ static READ_SECONDS: Family = seconds(plain(
 ));
 
 pub use netstat::{Netstat, Setting as NetstatSetting};
+pub use samples::{Samples, plain};
 
 /// An item's name, for the label and the log.
 type Name = &'static str;

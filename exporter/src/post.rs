@@ -156,6 +156,7 @@ impl Sink<Tag> for Post<'_> {
             let entry = self.ledger.listener([owner.namespace, owner.workload, port]);
             entry.length += u64::from(listener.queue_length);
             entry.limit += u64::from(listener.queue_limit);
+            entry.half_open += u64::from(listener.half_open);
             entry.open = true;
         }
     }
@@ -179,6 +180,11 @@ impl Sink<Tag> for Post<'_> {
         if growth.is_zero() && connections == 0 {
             return;
         }
+        self.ledger.counted().tcp(key.netns, key.role, growth);
+        if key.role == Role::Client && connections > 0 {
+            let naming = &*self.naming;
+            self.ledger.ports().add(key, connections, || naming.opener(key, processes));
+        }
         let bytes = growth[Counter::SentBytes] + growth[Counter::ReceivedBytes];
         if let Some(entry) = self.entry(key, tag, bytes, processes) {
             let part = entry.tcp();
@@ -190,6 +196,7 @@ impl Sink<Tag> for Post<'_> {
     }
 
     fn events(&mut self, key: &FlowKey, tag: &mut Tag, events: &Events, processes: &Processes) {
+        self.ledger.counted().tcp_events(key.netns, events);
         if key.role != Role::Listener
             && let Some(place) = self.place(key, tag, processes)
         {
@@ -225,6 +232,7 @@ impl packets::Sink<Tag> for Post<'_> {
     }
 
     fn udp(&mut self, key: &FlowKey, tag: &mut Tag, growth: &UdpCounts, processes: &Processes) {
+        self.ledger.counted().udp(key.netns, growth);
         let bytes = growth.sent_bytes + growth.received_bytes;
         if let Some(entry) = self.entry(key, tag, bytes, processes) {
             entry.udp().add(growth);

@@ -89,7 +89,7 @@ pub static FAILURES: Family = by(
     counter(
         "tcp_connect_failures",
         None,
-        "Connections that were begun and not established: refused, timeout, host_unreachable, net_unreachable, reset, abandoned (closed by the application while waiting), other (among them: no free local port).",
+        "Connections that were begun and not established: refused, timeout, host_unreachable, net_unreachable, reset, abandoned (closed by the application while waiting), no_local_port (EADDRNOTAVAIL: no SYN was sent, for no port was free towards that address and port), other.",
         "sock.sk_err at SYN-SENT to CLOSE (inet_sock_set_state)",
     ),
 );
@@ -138,6 +138,13 @@ pub static ACCEPT_QUEUE_LIMIT: Family = listener(
     "Most connections that may wait to be accepted, over the listeners of the port.",
     "sock.sk_max_ack_backlog",
 );
+/// Requests before it.
+pub static SYN_QUEUE_LENGTH: Family = listener(
+    "tcp_syn_queue_length",
+    FamilyKind::Gauge,
+    "Connection requests that were answered and wait for the last acknowledgement of the handshake, over the listeners of the port; as many may wait as in the accept queue, and beyond that SYNs are answered with cookies, or dropped.",
+    "inet_connection_sock.icsk_accept_queue.qlen",
+);
 /// Its drops.
 pub static ACCEPT_QUEUE_DROPS: Family = listener(
     "tcp_accept_queue_drops",
@@ -145,6 +152,18 @@ pub static ACCEPT_QUEUE_DROPS: Family = listener(
     "Connection requests and final acknowledgements that listeners dropped, nearly always because the accept queue was full; listeners beyond a quarter of --series.limit are added up as workload other without a port.",
     "sock.sk_drops",
 );
+
+/// Local ports in use.
+pub static LOCAL_PORTS: Family = Family {
+    name: "tcp_local_ports_used",
+    kind: FamilyKind::Gauge,
+    unit: None,
+    help: "Most local ports that open connections of the workload occupy towards a single address and port, or a single Service, out of one network namespace: another connection to there needs one that is free; from 100 on, without those of connections in TIME-WAIT; workloads beyond a fiftieth of --series.limit are other.",
+    labels: &["namespace", "workload"],
+    edge: false,
+    source: "kernel's established-sockets hash",
+    buckets: "",
+};
 
 /// All of them, in the order in which they are served and documented.
 pub static FAMILIES: &[&Family] = &[
@@ -166,5 +185,7 @@ pub static FAMILIES: &[&Family] = &[
     &LIMITED,
     &ACCEPT_QUEUE_LENGTH,
     &ACCEPT_QUEUE_LIMIT,
+    &SYN_QUEUE_LENGTH,
     &ACCEPT_QUEUE_DROPS,
+    &LOCAL_PORTS,
 ];

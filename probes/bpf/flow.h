@@ -45,6 +45,7 @@ enum fg_failure {
 	FG_FAIL_NET_UNREACHABLE,
 	FG_FAIL_RESET,
 	FG_FAIL_ABANDONED,
+	FG_FAIL_NO_LOCAL_PORT,
 	FG_FAIL_OTHER,
 	FG_FAILURES,
 };
@@ -91,6 +92,7 @@ struct fg_sums {
 	__u32 failed[FG_FAILURES];
 	__u32 rtt[FG_RTT_BUCKETS];
 	__u32 connect[FG_CONNECT_BUCKETS];
+	__u32 handed_over; /* closed before the other end's FIN came: TIME_WAIT's socket takes it */
 	__u32 pad;
 };
 
@@ -99,7 +101,7 @@ struct fg_live {
 	struct fg_key key;
 	__u64 sent_bytes;
 	__u64 received_bytes;
-	__u32 sent_segments;
+	__u32 sent_segments; /* of a listener: SYN-ACKs that wait for their acknowledgement */
 	__u32 received_segments;
 	__u32 retransmitted;
 	__u32 out_of_order;

@@ -117,6 +117,23 @@ struct inet_timewait_death_row {
 	struct inet_hashinfo *hashinfo;
 };
 
+struct rb_node {
+	struct rb_node *rb_right;
+	struct rb_node *rb_left;
+};
+
+struct rb_root {
+	struct rb_node *rb_node;
+};
+
+struct proc_dir_entry {
+	struct rb_root subdir;
+	struct rb_node subdir_node;
+	unsigned int low_ino;
+	char *name;
+	u8 namelen;
+};
+
 struct netns_ipv4 {
 	struct inet_timewait_death_row tcp_death_row;
 	u8 sysctl_tcp_syn_linear_timeouts; /* 6.5 and newer */
@@ -125,6 +142,7 @@ struct netns_ipv4 {
 struct net {
 	struct list_head list;
 	struct ns_common ns;
+	struct proc_dir_entry *proc_net;
 	struct netns_ipv4 ipv4;
 };
 
@@ -189,8 +207,13 @@ struct inet_sock {
 	int mc_index;
 };
 
+struct request_sock_queue {
+	atomic_t qlen;
+};
+
 struct inet_connection_sock {
 	struct inet_sock icsk_inet;
+	struct request_sock_queue icsk_accept_queue;
 	struct {
 		u32 lrcvtime;
 	} icsk_ack;

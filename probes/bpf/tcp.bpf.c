@@ -191,6 +191,31 @@ static __always_inline bool is_dead(const struct sock *sk, int old)
 	       old != TCP_CLOSE_WAIT && old != TCP_SYN_RECV && old != TCP_SYN_SENT;
 }
 
+/*
+ * The kernel starts an accepted socket's retransmissions with the SYN-ACKs that were sent again
+ * before it existed. Those are counted where they are sent (tcp_synack): taken off here.
+ */
+static __always_inline void without_synacks(const struct sock *sk, struct tcp_sock *tp)
+{
+	struct fg_key key = {};
+	struct fg_sums *sums;
+
+	if (!is_accepted(tp, true) || is_before_baseline(sk))
+		return;
+	key_of(&key, tp, true);
+	own(&key, tp, true);
+	sums = sums_of(&key);
+	if (sums)
+		add(&sums->retransmitted, -(u64)tp->total_retrans);
+}
+
+static __always_inline bool has_retransmitted(const struct sock *sk)
+{
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock((void *)sk);
+
+	return tp && tp->total_retrans;
+}
+
 /* The few of a connection's state changes that tell something. */
 static __always_inline bool matters(const struct sock *sk, int old, int now)
 {
@@ -198,7 +223,7 @@ static __always_inline bool matters(const struct sock *sk, int old, int now)
 	case TCP_CLOSE:
 		return old != TCP_LISTEN && old != TCP_CLOSE && !is_dead(sk, old);
 	case TCP_ESTABLISHED:
-		return old == TCP_SYN_SENT;
+		return old == TCP_SYN_SENT || (old == TCP_SYN_RECV && has_retransmitted(sk));
 	case TCP_SYN_SENT:
 	case TCP_LISTEN:
 		return old == TCP_CLOSE;
@@ -216,6 +241,8 @@ static __always_inline void changed(const struct sock *sk, int old, int now)
 		return;
 	if (now == TCP_CLOSE) {
 		park(tp, address, old);
+	} else if (now == TCP_ESTABLISHED && old == TCP_SYN_RECV) {
+		without_synacks(sk, tp);
 	} else if (now == TCP_ESTABLISHED) {
 		connected(tp);
 	} else {

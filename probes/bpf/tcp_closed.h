@@ -86,7 +86,7 @@ static __always_inline enum fg_failure failure_of(int error, bool syn_sent)
 		return FG_FAIL_RESET;
 	case 0:
 		/* Without a SYN it was this host that failed it: no free local port. */
-		return syn_sent ? FG_FAIL_ABANDONED : FG_FAIL_OTHER;
+		return syn_sent ? FG_FAIL_ABANDONED : FG_FAIL_NO_LOCAL_PORT;
 	default:
 		return FG_FAIL_OTHER;
 	}
@@ -109,6 +109,12 @@ static __always_inline enum fg_close_reason close_reason(int error, bool aborted
 	}
 }
 
+/* Until the first walk has taken the baseline, what a socket that it has not come to counted. */
+static __always_inline bool is_before_baseline(const struct sock *sk)
+{
+	return fg_baseline && (sk->__sk_common.skc_hash & fg_baseline_mask) >= fg_baseline_bucket;
+}
+
 /*
  * Adds a socket that will count no more. `fin`: a FIN was queued; `aborted`: it was closed without
  * one and without an error.
@@ -125,7 +131,7 @@ static __always_inline void add_closed(struct tcp_sock *tp, bool fin, bool abort
 	u32 index;
 	bool client;
 
-	if (fg_baseline && (sk->__sk_common.skc_hash & fg_baseline_mask) >= fg_baseline_bucket)
+	if (is_before_baseline(sk))
 		return;
 	key_of(&key, tp, true);
 	own(&key, tp, true);
@@ -162,6 +168,10 @@ static __always_inline void add_closed(struct tcp_sock *tp, bool fin, bool abort
 	index = close_reason(sk->sk_err, aborted);
 	if (index < FG_CLOSE_REASONS)
 		add_one(&sums->closed[index]);
+	/* Nobody holds it and its FIN is acknowledged, but the other end's has not come. */
+	if (sk->__sk_common.skc_flags & (1ul << SOCK_DEAD) && fin && !aborted && !sk->sk_err &&
+	    !(sk->__sk_common.skc_flags & (1ul << SOCK_DONE)))
+		add_one(&sums->handed_over);
 }
 
 #endif

@@ -86,6 +86,7 @@ static __always_inline void see_listener(struct fg_live *out, struct tcp_sock *t
 	out->listen_drops = READ(typed, tp, inet_conn.icsk_inet.sk.sk_drops.counter);
 	out->queue_length = READ(typed, tp, inet_conn.icsk_inet.sk.sk_ack_backlog);
 	out->queue_limit = READ(typed, tp, inet_conn.icsk_inet.sk.sk_max_ack_backlog);
+	out->sent_segments = READ(typed, tp, inet_conn.icsk_accept_queue.qlen.counter);
 }
 
 /* One socket of a chain: a record, if it is one that counts. */

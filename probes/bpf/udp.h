@@ -21,6 +21,10 @@ struct fg_udp {
 	__u64 received_bytes;
 	__u64 received_packets;
 	__u64 tenant; /* how many flows had the slot before */
+	/* Of the packets, those that were no sk_buff of their own, but behind the first in a batch.
+	 */
+	__u32 sent_joined;
+	__u32 received_joined;
 };
 
 struct {
@@ -238,9 +242,13 @@ static __always_inline void add_datagrams(struct fg_udp *sums, const struct __sk
 	if (out) {
 		add(&sums->sent_bytes, bytes);
 		__sync_fetch_and_add(&sums->sent_packets, packets);
+		if (packets > 1)
+			__sync_fetch_and_add(&sums->sent_joined, (u32)packets - 1);
 	} else {
 		add(&sums->received_bytes, bytes);
 		__sync_fetch_and_add(&sums->received_packets, packets);
+		if (packets > 1)
+			__sync_fetch_and_add(&sums->received_joined, (u32)packets - 1);
 	}
 }
 

@@ -10,6 +10,7 @@ mod error;
 pub mod ethtool;
 mod kernel;
 mod maps;
+pub mod namespaces;
 pub mod packets;
 mod processes;
 mod programs;
@@ -35,6 +36,9 @@ mod skeleton {
     }
     pub mod drops {
         include!(concat!(env!("OUT_DIR"), "/drops.skel.rs"));
+    }
+    pub mod namespaces {
+        include!(concat!(env!("OUT_DIR"), "/namespaces.skel.rs"));
     }
     pub mod packets {
         include!(concat!(env!("OUT_DIR"), "/packets.skel.rs"));

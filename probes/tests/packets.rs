@@ -128,8 +128,20 @@ fn datagrams_are_counted_at_both_ends() {
     }
     let mut seen = Seen::default();
     probe.pass(&mut seen).unwrap();
-    let client = UdpCounts { sent_bytes: 1000, sent_packets: 10, received_bytes: 500, received_packets: 10 };
-    let server = UdpCounts { sent_bytes: 500, sent_packets: 10, received_bytes: 1000, received_packets: 10 };
+    let client = UdpCounts {
+        sent_bytes: 1000,
+        sent_packets: 10,
+        received_bytes: 500,
+        received_packets: 10,
+        ..UdpCounts::default()
+    };
+    let server = UdpCounts {
+        sent_bytes: 500,
+        sent_packets: 10,
+        received_bytes: 1000,
+        received_packets: 10,
+        ..UdpCounts::default()
+    };
     assert_eq!(seen.udp_of(Role::Client, at.port()), client);
     assert_eq!(seen.udp_of(Role::Server, at.port()), server);
     let (key, _) =

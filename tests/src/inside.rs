@@ -25,8 +25,19 @@ pub struct Inside<'a> {
 impl<'a> Inside<'a> {
     /// Starts it without the collectors that load programs.
     pub fn start(host: &'a Host, flags: &[&str]) -> Result<Self> {
+        Self::start_among(host, &[], flags)
+    }
+
+    /// The same where processes live in the network namespaces of other hosts, too.
+    pub fn start_among(host: &'a Host, others: &[&Host], flags: &[&str]) -> Result<Self> {
         let sysfs = tempfile::tempdir()?;
-        let script = "mount -t sysfs sysfs \"$1\" && shift && exec \"$@\"";
+        let residents = others
+            .iter()
+            .map(|other| format!("nsenter --net=/run/netns/{} sleep 3600 & ", other.namespace()));
+        let script = format!(
+            "mount -t sysfs sysfs \"$1\" && shift && {{ {} exec \"$@\"; }}",
+            residents.collect::<String>()
+        );
         let mut command = host.command("unshare");
         command.args([
             "--mount",
@@ -36,7 +47,7 @@ impl<'a> Inside<'a> {
             "--mount-proc",
             "sh",
             "-c",
-            script,
+            &script,
             "sh",
         ]);
         command.arg(sysfs.path()).arg(binary()?).args(["--web.listen-address=127.0.0.1:0"]);

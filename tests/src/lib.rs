@@ -6,6 +6,7 @@
 //! counters, `ss`, iperf3, Prometheus. All of it needs root and the packages listed in `PACKAGES`.
 
 pub mod api_server;
+pub mod audit;
 pub mod bench;
 pub mod browser;
 pub mod cgroup;

@@ -2,6 +2,7 @@
 //! Bytes to the byte and segments to the segment, against the programs' own counts, nginx's access log, `ss` and the
 //! kernel's SNMP counters.
 
+use flowgauge_tests::audit::Office;
 use flowgauge_tests::nginx::Nginx;
 use flowgauge_tests::prelude::*;
 use flowgauge_tests::process::{Process, run};
@@ -36,6 +37,8 @@ fn expect_bytes(stage: &Stage, port: u16, connections: f64, report: &ClientRepor
 #[test]
 fn short_connections_of_every_family_and_ending() -> Result<()> {
     let stage = Stage::new(&[])?;
+    let office = Office::new(&stage.world)?;
+    let auditor = office.audit(&[&stage.client, &stage.server])?;
     let mapped = format!("[::ffff:{}]", stage.link.b.v4);
     // A dual-stack listener sees IPv4 clients as v4-mapped addresses; a client can use such an address too.
     for (port, listen, host) in [
@@ -68,7 +71,7 @@ fn short_connections_of_every_family_and_ending() -> Result<()> {
         }
         expect_bytes(&stage, port, 180.0, &all).with_context(|| format!("{listen}:{port} from {host}"))?;
     }
-    Ok(())
+    auditor.expect(&[]).map(drop)
 }
 
 #[test]
@@ -184,6 +187,8 @@ fn wrk_and_nginx_agree() -> Result<()> {
 #[test]
 fn iperf3_moves_what_it_says() -> Result<()> {
     let stage = Stage::new(&[])?;
+    let office = Office::new(&stage.world)?;
+    let auditor = office.audit(&[&stage.client, &stage.server])?;
     let _server = Process::spawn("iperf3 -s", stage.server.command("iperf3").args(["-s", "-p", "5201"]))?;
     let to = stage.link.b.v4.to_string();
     std::thread::sleep(Duration::from_millis(500));
@@ -210,7 +215,9 @@ fn iperf3_moves_what_it_says() -> Result<()> {
         (received..=sent + talk).contains(&seen),
         "{seen} acknowledged, iperf3 sent {sent} and read {received}"
     );
-    Ok(())
+    // A connection that is reset in the middle leaves what is under way to nobody.
+    let under_way = [("tcp_sent_segments", 50.0), ("tcp_received_segments", 50.0)];
+    auditor.expect(&under_way).map(drop)
 }
 
 /// How a namespace's SNMP counters relate to those of its sockets, all of them open and nothing under way:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Loss and delay: retransmits where they are made and nowhere else, RTTs where they are and nowhere else.
 
+use flowgauge_tests::audit::Office;
 use flowgauge_tests::delay::SlowLink;
 use flowgauge_tests::faults::Rule;
 use flowgauge_tests::prelude::*;
@@ -20,6 +21,8 @@ fn with_bystander() -> Result<(Stage, Host, flowgauge_tests::netns::Link)> {
 
 fn retransmits_follow_loss(share: f64, bytes: &str, at_least: f64) -> Result<()> {
     let (stage, bystander, other_link) = with_bystander()?;
+    let office = Office::new(&stage.world)?;
+    let auditor = office.audit(&[&stage.client, &stage.server, &bystander])?;
     let _server = Server::start(&stage.server, &["--listen", "0.0.0.0:80", "--listen", "0.0.0.0:81"])?;
     let other_to = other_link.b.at4(81).to_string();
     let (mut open, _) =
@@ -69,7 +72,7 @@ fn retransmits_follow_loss(share: f64, bytes: &str, at_least: f64) -> Result<()>
     open.finish()?;
     other.finish()?;
     stage.expect(&edge, &[("retransmitted_segments_total", SERVER, made), ("connections", SERVER, 0.0)])?;
-    Ok(())
+    auditor.expect(&[]).map(drop)
 }
 
 #[test]

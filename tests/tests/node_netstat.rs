@@ -149,3 +149,38 @@ fn namespaces_come_and_go_and_sums_stay() -> Result<()> {
     drop(stays);
     after.ensure_monotone_since(&before, false)
 }
+
+/// Requests that nobody finishes: the queue of half-open connections fills, and then there are cookies, or nothing.
+#[test]
+fn half_open_connections_that_fill_their_queue() -> Result<()> {
+    let stage = Stage::new(&["--no-collector.udp", "--no-collector.dns", "--no-collector.http"])?;
+    let _resident = resident(&stage.server)?;
+    let _server = Server::start(&stage.server, &["--listen", "0.0.0.0:80", "--backlog", "8"])?;
+    // The server's answers do not arrive.
+    let _silence = Rule::new(&stage.client, &["INPUT", "-p", "tcp", "--sport", "80"], Verdict::Drop)?;
+    let workload = [("workload", stage.server.workload.as_str())];
+    let waiting =
+        |metrics: &Metrics| metrics.sum("flowgauge_tcp_syn_queue_length", &[workload[0], ("port", "80")]);
+    assert_eq!(waiting(&stage.exporter.scrape()?), 0.0);
+    for (cookies, metric, counter) in [
+        ("1", "tcp_syn_cookies_sent", "TcpExtSyncookiesSent"),
+        ("0", "tcp_syn_queue_drops", "TcpExtTCPReqQFullDrop"),
+    ] {
+        stage.server.sysctl("net.ipv4.tcp_syncookies", cookies)?;
+        let step = ["connect", "--to", &stage.to(80), "--count", "60", "--give-up", "3000"];
+        let mut connecting = Process::spawn("connect", &mut command(&stage.client, &step))?;
+        let full =
+            stage.exporter.wait_until("a full queue", &workload, SOON, |metrics| waiting(metrics) >= 8.0)?;
+        assert!(waiting(&full) <= 12.0, "{}", full.describe("flowgauge_tcp_syn_queue", &[]));
+        connecting.line(Duration::from_secs(60))?;
+        let name = format!("flowgauge_netstat_{metric}_total");
+        // The namespace is found within 10 s; it did not count before it was.
+        let shown = stage.exporter.wait_until(metric, &workload, FOUND, |metrics| {
+            Snmp::of(&stage.server)
+                .and_then(|snmp| snmp.get(counter))
+                .is_ok_and(|made| made > 20 && metrics.sum(&name, &workload) == made as f64)
+        })?;
+        assert!(shown.sum(&name, &workload) > 20.0);
+    }
+    Ok(())
+}

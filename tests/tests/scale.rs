@@ -4,6 +4,7 @@
 use std::thread;
 use std::time::Instant;
 
+use flowgauge_tests::audit::{COUNTERS, Office, Said};
 use flowgauge_tests::metrics::Metrics;
 use flowgauge_tests::netns::Subnet;
 use flowgauge_tests::prelude::*;
@@ -43,6 +44,8 @@ fn ensure_complete(what: &str, seen: f64, truth: f64, lost: f64) -> Result<()> {
 fn twenty_thousand_short_connections() -> Result<()> {
     const CONNECTIONS: f64 = 20_000.0;
     let stage = Stage::new(&[])?;
+    let office = Office::new(&stage.world)?;
+    let auditor = office.audit(&[&stage.client, &stage.server])?;
     let mut server = Server::start(&stage.server, &["--listen", "0.0.0.0:80"])?;
     let before = stage.exporter.scrape()?;
     let mut last = before.clone();
@@ -90,6 +93,15 @@ fn twenty_thousand_short_connections() -> Result<()> {
             lost * 1017.0,
         )?;
     }
+    // Each event that was lost may be a connection's end, with all its segments.
+    let audited = auditor.scrape()?;
+    let lost_there = self::lost(&audited);
+    for counter in &COUNTERS[..4] {
+        let said = auditor.said(&audited, counter);
+        assert!(said.agrees(20.0 * (lost_there + 1.0)), "{counter}: {said:?}, {lost_there} lost");
+    }
+    let opened = Said::by(&audited, "tcp_connections_opened");
+    assert!(opened.ratio.is_some_and(|ratio| (ratio - 1.0).abs() < 0.01), "{opened:?}");
     Ok(())
 }
 

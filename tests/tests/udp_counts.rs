@@ -2,6 +2,7 @@
 //! Datagrams to the last one and bytes to the byte, against iperf3's result, the kernel's SNMP counters and the programs'
 //! own counts.
 
+use flowgauge_tests::audit::Office;
 use flowgauge_tests::prelude::*;
 use flowgauge_tests::process::{Process, run};
 use flowgauge_tests::stage::{Wanted, expect_totals};
@@ -88,6 +89,8 @@ fn requests_and_replies_of_both_families() -> Result<()> {
     let stage = Stage::new(&[])?;
     stage.client.settle6()?;
     stage.server.settle6()?;
+    let office = Office::new(&stage.world)?;
+    let auditor = office.audit(&[&stage.client, &stage.server])?;
     for (port, listen, to) in [
         (9000, "0.0.0.0:9000", stage.to(9000)),
         (9001, "[::]:9001", stage.to(9001)),
@@ -109,7 +112,7 @@ fn requests_and_replies_of_both_families() -> Result<()> {
         expect(&stage.exporter, &stage.edge(port), there, (1004, 1004 * 333))
             .with_context(|| listen.to_owned())?;
     }
-    Ok(())
+    auditor.expect(&[]).map(drop)
 }
 
 #[test]

@@ -21,8 +21,8 @@ pub struct Kind {
 }
 
 impl Kind {
-    /// Accept queues: drops, length and limit.
-    pub const TCP: Kind = Kind { share: 4, open: 3 };
+    /// Accept queues: drops, length and limit, and the requests before them.
+    pub const TCP: Kind = Kind { share: 4, open: 4 };
     /// Receive buffers: drops.
     pub const UDP: Kind = Kind { share: 8, open: 1 };
     /// Packets by owner and reason.
@@ -42,6 +42,8 @@ pub struct ListenerEntry {
     pub length: u64,
     /// Most that may; 0 for UDP.
     pub limit: u64,
+    /// Connection requests that are answered and not acknowledged yet; 0 for UDP.
+    pub half_open: u64,
     /// Dropped since the start.
     pub drops: u64,
     /// Whether a listener exists now: without one, length and limit are not served.
@@ -55,18 +57,29 @@ pub struct ListenerEntry {
 
 impl ListenerEntry {
     fn new(now: Instant) -> Self {
-        Self { length: 0, limit: 0, drops: 0, open: false, created: now, last_seen: now, exposed: true }
+        Self {
+            length: 0,
+            limit: 0,
+            half_open: 0,
+            drops: 0,
+            open: false,
+            created: now,
+            last_seen: now,
+            exposed: true,
+        }
     }
 
     fn begin(&mut self) {
         self.length = 0;
         self.limit = 0;
+        self.half_open = 0;
         self.open = false;
     }
 
     fn absorb(&mut self, gone: &Self) {
         self.length += gone.length;
         self.limit += gone.limit;
+        self.half_open += gone.half_open;
         self.drops += gone.drops;
         self.open |= gone.open;
         self.exposed = true;

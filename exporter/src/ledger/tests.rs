@@ -235,7 +235,8 @@ fn a_pass_that_failed_has_no_gauges() {
     let mut ledger = ledger(1000);
     let start = Instant::now();
     let gauges = |collected: &Collected| {
-        let names = ["tcp_connections", "tcp_accept_queue_length", "tcp_accept_queue_limit"];
+        let names =
+            ["tcp_connections", "tcp_accept_queue_length", "tcp_accept_queue_limit", "tcp_syn_queue_length"];
         names.map(|name| collected.values(&format!("flowgauge_{name}")).len())
     };
     for (second, whole) in [(0, true), (1, false), (2, true)] {
@@ -249,7 +250,7 @@ fn a_pass_that_failed_has_no_gauges() {
         ledger.finish();
         let (collected, back) = Collected::of(ledger);
         ledger = back;
-        assert_eq!(gauges(&collected), [usize::from(whole); 3], "{}", collected.0);
+        assert_eq!(gauges(&collected), [usize::from(whole); 4], "{}", collected.0);
         assert_eq!(collected.values(SENT).len(), 1, "counters are served all the same");
         assert_eq!(collected.samples().count(), ledger.series());
     }

@@ -13,7 +13,7 @@ impl UdpPart {
 
     /// Adds what the flows grew.
     pub fn add(&mut self, growth: &UdpCounts) {
-        let UdpCounts { sent_bytes, sent_packets, received_bytes, received_packets } = growth;
+        let UdpCounts { sent_bytes, sent_packets, received_bytes, received_packets, .. } = growth;
         self.0.sent_bytes += sent_bytes;
         self.0.sent_packets += sent_packets;
         self.0.received_bytes += received_bytes;

@@ -4,6 +4,7 @@
 //! No namespace is entered: `/proc/<pid>/net` of one process in it is enough. Reading and naming happen on a thread of their
 //! own, which may read the descriptions of containers that belong to others.
 
+mod columns;
 mod families;
 mod groups;
 mod namespaces;
@@ -16,11 +17,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use flowgauge_labels::{Layout, Resolver};
+use flowgauge_probes::namespaces::{self as namespaces_probe, Namespaces};
 
 use self::worker::{Row, Worker};
 use super::host::{Absent, Host};
 use super::samples::{Samples, plain};
 use super::{Item, Name};
+use crate::audit::Audit;
 use crate::source::Family;
 use crate::source::FamilyKind::Gauge;
 
@@ -52,6 +55,8 @@ pub struct Setting {
     pub host: String,
     /// Most workloads that are told apart.
     pub most: usize,
+    /// Takes the kernel's side of the audit; None if there is no other side.
+    pub audit: Option<Arc<Audit>>,
 }
 
 /// What was read.
@@ -76,8 +81,10 @@ impl Netstat {
     pub fn start(setting: Setting, confine: impl FnOnce() + Send + 'static) -> anyhow::Result<Self> {
         let (asking, asked) = channel::<SyncSender<Report>>();
         let work = move || {
+            let mut storage = namespaces_probe::Storage::default();
+            let numbers = setting.audit.as_ref().and_then(|_| load_numbers(&mut storage));
             confine();
-            let mut worker = Worker::new(setting);
+            let mut worker = Worker::new(setting, numbers);
             while let Ok(answer) = asked.recv() {
                 worker.read();
                 // Whoever asked may have given up.
@@ -109,6 +116,11 @@ impl Netstat {
         }
         Ok(())
     }
+}
+
+/// The program that tells the numbers of namespaces: without it, there is no audit.
+fn load_numbers(storage: &mut namespaces_probe::Storage) -> Option<Namespaces<'_>> {
+    Namespaces::load(storage).inspect_err(|error| tracing::warn!(%error, "without audit")).ok()
 }
 
 impl Item for Netstat {

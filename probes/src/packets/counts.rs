@@ -12,6 +12,10 @@ pub struct UdpCounts {
     pub received_bytes: u64,
     /// Datagrams that arrived for the socket; those of a batch (GRO) one by one.
     pub received_packets: u64,
+    /// Of those sent, the ones behind the first in a batch.
+    pub sent_joined: u64,
+    /// Of those received, the same.
+    pub received_joined: u64,
 }
 
 /// Types of query that are told apart, in the order of [`DnsCounts::queries`]; the last is for all others.

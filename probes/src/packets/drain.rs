@@ -212,7 +212,7 @@ fn listener_of(server: &types::fg_server, process: u32) -> Listener {
     let types::fg_server { address: remote, cgroup, netns, port, .. } = *server;
     let (role, peer, transport) = (Role::Listener, Peer::Remote, Transport::Udp);
     let key = FlowKey { remote, cgroup, netns, process, port, role, peer, transport };
-    Listener { key, queue_length: 0, queue_limit: 0 }
+    Listener { key, queue_length: 0, queue_limit: 0, half_open: 0 }
 }
 
 /// The value that a map returned as bytes.

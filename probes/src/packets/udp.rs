@@ -146,14 +146,20 @@ fn counts_of(sums: &fg_udp) -> UdpCounts {
         sent_packets: sums.sent_packets,
         received_bytes: sums.received_bytes,
         received_packets: sums.received_packets,
+        sent_joined: sums.sent_joined.into(),
+        received_joined: sums.received_joined.into(),
     }
 }
 
 fn difference(now: &UdpCounts, before: &UdpCounts) -> UdpCounts {
+    // The kernel's are 32 bits wide.
+    let joined = |now: u64, before: u64| u64::from((now as u32).wrapping_sub(before as u32));
     UdpCounts {
         sent_bytes: now.sent_bytes.wrapping_sub(before.sent_bytes),
         sent_packets: now.sent_packets.wrapping_sub(before.sent_packets),
         received_bytes: now.received_bytes.wrapping_sub(before.received_bytes),
         received_packets: now.received_packets.wrapping_sub(before.received_packets),
+        sent_joined: joined(now.sent_joined, before.sent_joined),
+        received_joined: joined(now.received_joined, before.received_joined),
     }
 }

@@ -36,8 +36,22 @@ use totals::Totals;
 pub const CLOSE_REASONS: [&str; 4] = ["fin", "reset_received", "reset_sent", "timeout"];
 
 /// Reasons for which a connection attempt fails, in the order of [`Events::failed`].
-pub const FAILURES: [&str; 7] =
-    ["refused", "timeout", "host_unreachable", "net_unreachable", "reset", "abandoned", "other"];
+pub const FAILURES: [&str; 8] = [
+    "refused",
+    "timeout",
+    "host_unreachable",
+    "net_unreachable",
+    "reset",
+    "abandoned",
+    "no_local_port",
+    "other",
+];
+
+/// Where `no_local_port` is among [`FAILURES`]: no SYN was sent.
+pub const NO_LOCAL_PORT: usize = 6;
+
+/// Where `reset_sent` is among [`CLOSE_REASONS`].
+pub const RESET_SENT: usize = 2;
 
 /// Why something was not counted, in the order of [`Health::lost`].
 pub const LOST_REASONS: [&str; 8] = [
@@ -116,6 +130,8 @@ pub struct Listener {
     pub queue_length: u32,
     /// Most that may wait (`sk_max_ack_backlog`).
     pub queue_limit: u32,
+    /// Connection requests that are answered and wait for the last acknowledgement (`icsk_accept_queue.qlen`).
+    pub half_open: u32,
 }
 
 /// Takes what the probe hands out. `T` is kept with each key from one pass to the next.

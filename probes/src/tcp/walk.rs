@@ -157,8 +157,14 @@ impl<T: Default> Tcp<'_, T> {
                         self.undecodable += 1;
                         continue;
                     };
-                    let types::fg_live { queue_length, queue_limit, listen_drops, .. } = record;
-                    listeners.push((Listener { key, queue_length, queue_limit }, listen_drops));
+                    let types::fg_live {
+                        queue_length,
+                        queue_limit,
+                        listen_drops,
+                        sent_segments: half_open,
+                        ..
+                    } = record;
+                    listeners.push((Listener { key, queue_length, queue_limit, half_open }, listen_drops));
                 }
             }
         }

@@ -69,6 +69,21 @@ impl Ledger {
         let none = !self.gauges;
         gauge_of_listeners(encoder, &tcp::ACCEPT_QUEUE_LENGTH, queues, none, |queue| queue.length)?;
         gauge_of_listeners(encoder, &tcp::ACCEPT_QUEUE_LIMIT, queues, none, |queue| queue.limit)?;
-        drops(encoder, &tcp::ACCEPT_QUEUE_DROPS, queues)
+        gauge_of_listeners(encoder, &tcp::SYN_QUEUE_LENGTH, queues, none, |queue| queue.half_open)?;
+        drops(encoder, &tcp::ACCEPT_QUEUE_DROPS, queues)?;
+        self.encode_ports(encoder)
+    }
+
+    fn encode_ports(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let family = &tcp::LOCAL_PORTS;
+        let mut metric = family.describe(encoder)?;
+        if !self.gauges {
+            return Ok(());
+        }
+        for ((namespace, workload), ports) in self.ports.used(self.config.series_limit / 50) {
+            let labels = family.labels.iter().copied().zip([&*namespace, &*workload]);
+            metric.encode_family(&RenderedLabels::new(labels))?.encode_gauge(&(ports as f64))?;
+        }
+        Ok(())
     }
 }

@@ -12,8 +12,14 @@ const DURATIONS: &str = "flowgauge_dns_response_duration_seconds_count";
 const DROPS: &str = "flowgauge_udp_receive_drops_total";
 
 /// A flow that only sent.
-const SENT_ONLY: UdpCounts =
-    UdpCounts { sent_bytes: 100, sent_packets: 2, received_bytes: 0, received_packets: 0 };
+const SENT_ONLY: UdpCounts = UdpCounts {
+    sent_bytes: 100,
+    sent_packets: 2,
+    received_bytes: 0,
+    received_packets: 0,
+    sent_joined: 0,
+    received_joined: 0,
+};
 
 /// Two queries, answered, one of them with NXDOMAIN.
 fn lookups() -> DnsCounts {

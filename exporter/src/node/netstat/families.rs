@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is served of each network namespace, and the kernel's counters behind it.
 
+use super::columns::Place;
+use crate::audit::SOURCES;
 use crate::node::samples::plain;
 use crate::source::Family;
 use crate::source::FamilyKind::Counter;
@@ -157,98 +159,22 @@ const COUNTERS: [(&str, &str, usize); 25] = [
     ("Ip6", "InNoRoutes", 17),
 ];
 
-fn note(counts: &mut Counts, protocol: &str, name: &str, value: &str) {
-    let known = COUNTERS.iter().find(|(of, counter, _)| *counter == name && *of == protocol);
-    let place = known.and_then(|(.., place)| counts.get_mut(*place));
-    // A counter below nothing is no counter (`MaxConn -1` of Tcp).
-    if let (Some(count), Ok(value)) = (place, value.parse::<u64>()) {
-        *count = count.wrapping_add(value);
-    }
-}
-
-/// Adds what `net/netstat` or `net/snmp` tells: for each protocol a line of names and one of values.
-pub fn add_pairs(counts: &mut Counts, text: &str) {
-    let mut lines = text.lines();
-    while let (Some(names), Some(values)) = (lines.next(), lines.next()) {
-        let (Some((protocol, names)), Some((same, values))) = (names.split_once(':'), values.split_once(':'))
-        else {
-            return;
-        };
-        if protocol != same {
-            return;
-        }
-        if COUNTERS.iter().any(|(known, ..)| *known == protocol) {
-            for (name, value) in names.split_ascii_whitespace().zip(values.split_ascii_whitespace()) {
-                note(counts, protocol, name, value);
-            }
-        }
-    }
-}
-
-/// Adds what `net/snmp6` tells: a line for each counter, its name beginning with the protocol's.
-pub fn add_lines(counts: &mut Counts, text: &str) {
-    for line in text.lines() {
-        let mut words = line.split_ascii_whitespace();
-        let (Some(name), Some(value)) = (words.next(), words.next()) else { continue };
-        if value == "0" {
-            continue;
-        }
-        for protocol in ["Ip6", "Udp6"] {
-            if let Some(name) = name.strip_prefix(protocol) {
-                note(counts, protocol, name, value);
-            }
-        }
-    }
+/// Where a counter of the kernel goes.
+pub fn places<'a>(protocol: &'a str, name: &'a str) -> impl Iterator<Item = Place> + 'a {
+    let families = COUNTERS.iter().filter(move |(of, counter, _)| *counter == name && *of == protocol);
+    let audited = SOURCES.iter().filter(move |(of, counter, _)| *counter == name && *of == protocol);
+    families.map(|(.., at)| Place::Family(*at)).chain(audited.map(|(.., mib)| Place::Audit(*mib)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{COUNT, COUNTERS, FAMILIES, add_lines, add_pairs};
+    use super::{COUNT, COUNTERS, FAMILIES};
 
     #[test]
     fn every_family_has_a_counter() {
         assert_eq!(FAMILIES.len(), COUNT);
         for (place, family) in FAMILIES.iter().enumerate() {
             assert!(COUNTERS.iter().any(|(.., of)| *of == place), "{}", family.name);
-        }
-    }
-
-    #[test]
-    fn both_formats_are_added_up() {
-        let mut counts = [0; COUNT];
-        add_pairs(
-            &mut counts,
-            "TcpExt: Other ListenOverflows TCPTimeouts\nTcpExt: 9 1 2\nIpExt: InNoRoutes\nIpExt: 3\nMPTcpExt: ListenDrops\nMPTcpExt: 9\n",
-        );
-        add_pairs(
-            &mut counts,
-            "Ip: Forwarding OutNoRoutes\nIp: 1 4\nTcp: MaxConn\nTcp: -1\nUdp: RcvbufErrors\nUdp: 5\n",
-        );
-        add_lines(
-            &mut counts,
-            "Ip6InNoRoutes                   \t6\nUdp6RcvbufErrors                \t7\nUdpLite6RcvbufErrors 9\n",
-        );
-        let expected = [(0, 1), (12, 2), (13, 12), (17, 13)];
-        for (place, count) in counts.into_iter().enumerate() {
-            let expected = expected.iter().find(|(of, _)| *of == place).map_or(0, |(_, count)| *count);
-            assert_eq!(count, expected, "{}", FAMILIES[place].name);
-        }
-    }
-
-    #[test]
-    fn odd_text_counts_nothing() {
-        for text in [
-            "",
-            "TcpExt",
-            "TcpExt: ListenDrops",
-            "TcpExt: ListenDrops\nIp: 5\n",
-            "TcpExt: ListenDrops\nTcpExt: x\n",
-            "\n\n",
-        ] {
-            let mut counts = [0; COUNT];
-            add_pairs(&mut counts, text);
-            add_lines(&mut counts, text);
-            assert_eq!(counts, [0; COUNT], "{text:?}");
         }
     }
 }

@@ -11,6 +11,13 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Id(u64);
 
+impl Id {
+    /// The inode's number.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// More processes than this are not looked at.
 const MOST_PROCESSES: usize = 65_536;
 

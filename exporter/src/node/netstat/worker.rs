@@ -6,10 +6,14 @@ use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use flowgauge_probes::namespaces::Namespaces;
+
 use super::Setting;
-use super::families::{COUNT, Counts, add_lines, add_pairs};
+use super::columns::{Columns, Reading, add_lines};
+use super::families::{COUNT, Counts};
 use super::groups::Groups;
 use super::namespaces::{self, Id};
+use crate::quiet::Quiet;
 
 /// Processes are looked at for new namespaces so often, and no more than a two-thousandth of the time.
 const SCAN_PERIOD: Duration = Duration::from_secs(10);
@@ -35,6 +39,8 @@ type Names = (Arc<str>, Arc<str>);
 
 struct Namespace {
     pid: u32,
+    /// Its number, as sockets lead to it, if that is known.
+    netns: Option<u32>,
     /// None until it was read once: what it had counted by then is not told.
     last: Option<Counts>,
     /// By which reading it was read last.
@@ -42,8 +48,13 @@ struct Namespace {
 }
 
 /// The thread's state.
-pub struct Worker {
+pub struct Worker<'o> {
     setting: Setting,
+    /// Tells the numbers of namespaces; None where there is no audit.
+    numbers: Option<Namespaces<'o>>,
+    failures: Quiet,
+    /// Of `snmp` and `netstat`.
+    columns: [Columns; 2],
     host: Option<Id>,
     groups: Groups,
     namespaces: HashMap<Id, Namespace>,
@@ -54,13 +65,16 @@ pub struct Worker {
     readings: u64,
 }
 
-impl Worker {
+impl<'o> Worker<'o> {
     /// What namespaces counted before is not theirs to tell: what is there now is where it begins.
-    pub fn new(setting: Setting) -> Self {
+    pub fn new(setting: Setting, numbers: Option<Namespaces<'o>>) -> Self {
         let host = namespaces::of(&setting.procfs, 1);
         let groups = Groups::new(setting.layout.clone(), &setting.procfs);
         let mut worker = Self {
             setting,
+            numbers,
+            failures: Quiet::default(),
+            columns: Default::default(),
             host,
             groups,
             namespaces: HashMap::new(),
@@ -113,31 +127,71 @@ impl Worker {
         let begun = Instant::now();
         let found = namespaces::scan(&self.setting.procfs);
         let first = self.scan_cost.is_none();
-        self.namespaces.retain(|id, _| found.contains_key(id));
+        self.namespaces.retain(|id, _| {
+            let lives = found.contains_key(id);
+            if let (false, Some(audit)) = (lives, &self.setting.audit) {
+                audit.forget(id.number());
+            }
+            lives
+        });
         for (id, pid) in found {
             match self.namespaces.get_mut(&id) {
                 Some(known) => known.pid = pid,
                 None => {
                     // Those that were there first begin where they are, those that come at nothing.
-                    let last = if first { self.counts(id, pid) } else { Some([0; COUNT]) };
-                    self.namespaces.insert(id, Namespace { pid, last, read: 0 });
+                    let last = if first { self.counts(id, pid) } else { Some(Reading::default()) };
+                    let last = last.map(|reading| reading.counts);
+                    self.namespaces.insert(id, Namespace { pid, netns: None, last, read: 0 });
                 }
             }
         }
+        self.learn_numbers();
         let took = begun.elapsed();
         self.scan_cost = Some(took);
         self.next_scan = Instant::now() + SCAN_PERIOD.max(took * SCAN_COST);
     }
 
+    /// Asks for the numbers of the namespaces that are new.
+    fn learn_numbers(&mut self) {
+        let Some(numbers) = &mut self.numbers else { return };
+        if self.namespaces.values().all(|namespace| namespace.netns.is_some()) {
+            return;
+        }
+        match numbers.find() {
+            Ok(found) => {
+                for (id, namespace) in &mut self.namespaces {
+                    namespace.netns = found.by_devices.get(&id.number()).copied();
+                }
+                if found.left_out == 0 {
+                    self.failures.reset();
+                } else if let Some(silenced) = self.failures.speak() {
+                    tracing::warn!(
+                        left_out = found.left_out,
+                        silenced,
+                        "more network namespaces than can be audited"
+                    );
+                }
+            }
+            Err(error) => {
+                if let Some(silenced) = self.failures.speak() {
+                    tracing::warn!(%error, silenced, "new network namespaces are not audited");
+                }
+            }
+        }
+    }
+
     fn read_one(&mut self, id: Id) {
         let Some(namespace) = self.namespaces.get(&id) else { return };
-        let (pid, last) = (namespace.pid, namespace.last);
-        let Some(now) = self.counts(id, pid) else {
+        let (pid, last, netns) = (namespace.pid, namespace.last, namespace.netns);
+        let Some(Reading { counts: now, snmp }) = self.counts(id, pid) else {
             // That process has gone. Another may be in the namespace yet.
             let gap = SOON.max(self.scan_cost.unwrap_or_default() * SOON_COST);
             self.next_scan = self.next_scan.min(Instant::now() + gap);
             return;
         };
+        if let (Some(netns), Some(audit)) = (netns, &self.setting.audit) {
+            audit.read(id.number(), netns, snmp);
+        }
         let last = last.unwrap_or(now);
         // The kernel's counters do not fall: it is another namespace by the same number.
         let grown: Counts = std::array::from_fn(|at| now[at].checked_sub(last[at]).unwrap_or(now[at]));
@@ -151,16 +205,16 @@ impl Worker {
     }
 
     /// What the namespace has counted, as the process sees it; None if the process is not in it any more.
-    fn counts(&self, id: Id, pid: u32) -> Option<Counts> {
+    fn counts(&mut self, id: Id, pid: u32) -> Option<Reading> {
         let net = namespaces::net(&self.setting.procfs, pid);
-        let mut counts = [0; COUNT];
-        for file in ["netstat", "snmp"] {
-            add_pairs(&mut counts, &fs::read_to_string(net.join(file)).ok()?);
+        let mut reading = Reading::default();
+        for (file, columns) in ["snmp", "netstat"].into_iter().zip(&mut self.columns) {
+            columns.read(&fs::read_to_string(net.join(file)).ok()?, &mut reading);
         }
         // Not there on a kernel without IPv6.
-        add_lines(&mut counts, &fs::read_to_string(net.join("snmp6")).unwrap_or_default());
+        add_lines(&fs::read_to_string(net.join("snmp6")).unwrap_or_default(), &mut reading);
         // Afterwards, for only then it is known whose counts they were.
-        (namespaces::of(&self.setting.procfs, pid) == Some(id)).then_some(counts)
+        (namespaces::of(&self.setting.procfs, pid) == Some(id)).then_some(reading)
     }
 
     /// Adds to the workload that lives in the namespace now.

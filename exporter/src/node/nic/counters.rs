@@ -23,7 +23,7 @@ const ALLOWANCES: [(&str, Kind, &str); 6] = [
 ];
 
 /// Events, by the counter's name without the queue's number.
-const EVENTS: [&str; 37] = [
+const EVENTS: [&str; 40] = [
     // virtio_net.
     "rx_drops",
     "rx_hw_drops",
@@ -51,6 +51,8 @@ const EVENTS: [&str; 37] = [
     "rx_page_alloc_fail",
     "rx_dma_mapping_err",
     "rx_bad_csum",
+    "rx_csum_bad",
+    "rx_empty_rx_ring",
     "tx_dma_mapping_err",
     "tx_queue_stop",
     // hv_netvsc (Azure).
@@ -60,6 +62,7 @@ const EVENTS: [&str; 37] = [
     "tx_busy",
     "tx_send_full",
     "rx_no_memory",
+    "rx_comp_busy",
     "stop_queue",
     // mana and mlx5_core (Azure).
     "hc_rx_discards_no_wqe",
