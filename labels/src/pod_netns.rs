@@ -70,26 +70,30 @@ struct Inner {
 }
 
 impl PodNetns {
+    /// Reads all processes once, so that it is known from the start whether they may be read.
     pub fn new(procfs: &Path) -> PodNetns {
         let hasher = foldhash::fast::RandomState::default;
         let host = netns_of(&procfs.join("1")).or_else(|_| netns_of(&procfs.join("self"))).ok();
         let now = Instant::now();
-        PodNetns {
-            procfs: procfs.to_owned(),
-            inner: Mutex::new(Inner {
-                host,
-                known: LruCache::with_hasher(REMEMBERED, hasher()),
-                by_pod: Map::default(),
-                missing: LruCache::with_hasher(REMEMBERED, hasher()),
-                asked: false,
-                next_asked: now,
-                next_periodic: now,
-                scans: 0,
-                failed: 0,
-                refused: 0,
-                error: None,
-            }),
+        let mut inner = Inner {
+            host,
+            known: LruCache::with_hasher(REMEMBERED, hasher()),
+            by_pod: Map::default(),
+            missing: LruCache::with_hasher(REMEMBERED, hasher()),
+            asked: false,
+            next_asked: now,
+            next_periodic: now,
+            scans: 0,
+            failed: 0,
+            refused: 0,
+            error: None,
+        };
+        if host.is_some() {
+            inner.scan(procfs);
+            // Nobody has had to wait for it.
+            (inner.next_asked, inner.next_periodic) = (now, now);
         }
+        PodNetns { procfs: procfs.to_owned(), inner: Mutex::new(inner) }
     }
 
     /// A socket of this pod was seen there. True if something else was said of the namespace before. `is_alive` says
