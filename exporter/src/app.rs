@@ -101,8 +101,8 @@ pub const COLLECTOR_CHECKS: &[(&str, CollectorCheck)] = &[
     ("node", node::check),
 ];
 
-/// Says what would be observed and how, or why nothing can be.
-pub type CollectorCheck = fn(&Flags) -> Result<String, String>;
+/// Says what would be observed and how, or why nothing can be. What several collectors share is tried once.
+pub type CollectorCheck = fn(&Flags, &plan::Tried) -> Result<String, String>;
 
 /// What the threads that serve HTTP keep; the threads that a source starts keep what they need themselves.
 pub const SERVING_CAPABILITIES: &[Capability] = &[];
@@ -123,16 +123,7 @@ pub const CLUSTER_CAPABILITIES: &[Capability] = &[Capability::CAP_NET_ADMIN, Cap
 pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
     flowgauge_probes::forward_libbpf_messages();
     let layout = cgroup_layout(&flags.paths.cgroup, &flags.paths.procfs);
-    let config = Config {
-        cgroup_root: flags.paths.cgroup.clone(),
-        procfs: flags.paths.procfs.clone(),
-        sysfs: flags.paths.sysfs.clone(),
-        rootfs: flags.paths.rootfs.clone(),
-        names_file: flags.names_file().map(Path::to_owned),
-        external_patterns: flags.external_patterns().map(Path::to_owned),
-        cloud_ranges: flags.cloud.ranges.clone(),
-        cloud_metadata: flags.cloud.metadata(),
-    };
+    let config = resolver_config(flags);
     let kubernetes = start_kubernetes(flags)?;
     let cluster = match &kubernetes {
         Part::Running(kubernetes) => Some(Arc::clone(&kubernetes.cluster)),
@@ -195,6 +186,20 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
         audit,
         failures: Quiet::default(),
     }))
+}
+
+/// Where the resolver finds what it reads, for the exporter and for its check alike.
+pub fn resolver_config(flags: &Flags) -> Config {
+    Config {
+        cgroup_root: flags.paths.cgroup.clone(),
+        procfs: flags.paths.procfs.clone(),
+        sysfs: flags.paths.sysfs.clone(),
+        rootfs: flags.paths.rootfs.clone(),
+        names_file: flags.names_file().map(Path::to_owned),
+        external_patterns: flags.external_patterns().map(Path::to_owned),
+        cloud_ranges: flags.cloud.ranges.clone(),
+        cloud_metadata: flags.cloud.metadata(),
+    }
 }
 
 /// Where the API is only welcome, the exporter runs without it whatever is wrong with what says where it is.

@@ -1,16 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `flowgauge check`: what this kernel and these privileges allow, and how to mend the rest.
+//! `flowgauge check`: what this kernel, these privileges and this cluster allow, and how to mend the rest.
+//!
+//! Collectors and label sources are tried as the exporter starts them, with the same code, so that its
+//! `collector_up` and `label_source_up` say the same. What comes before them explains them.
 
+mod capabilities;
 mod cloud;
-mod host;
+mod files;
+mod kernel;
 mod kubernetes;
-
-use std::fmt;
+mod mounts;
+mod report;
+mod sources;
+#[cfg(test)]
+mod testing;
 
 use crate::app;
 use crate::flags::Flags;
-use crate::privileges;
+use crate::plan;
 use crate::web;
+
+pub use report::{Report, one_line};
 
 /// How one item of the report fares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +31,27 @@ pub enum Verdict {
     Warn,
     /// Something asked for cannot work.
     Fail,
+}
+
+/// What an item is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// The kernel, and what it says of itself.
+    Kernel,
+    /// What the probes use of it, tried one by one.
+    Feature,
+    /// A capability of this process.
+    Capability,
+    /// A tree of the host's.
+    Mount,
+    /// A file or an address that a flag names.
+    Configuration,
+    /// A request to the API server.
+    Kubernetes,
+    /// A source of names; `ok` where the exporter serves `flowgauge_label_source_up` 1, and only there.
+    LabelSource,
+    /// A collector; `ok` where the exporter serves `flowgauge_collector_up` 1, and only there.
+    Collector,
 }
 
 /// One item of the report.
@@ -47,74 +78,24 @@ impl Item {
     }
 }
 
-/// All items, in the order of the ground they stand on.
-#[derive(Clone, Debug)]
-pub struct Report(Vec<Item>);
-
-impl Report {
-    /// Whether nothing failed.
-    pub fn passed(&self) -> bool {
-        self.0.iter().all(|item| item.verdict != Verdict::Fail)
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for item in &self.0 {
-            let verdict = match item.verdict {
-                Verdict::Ok => "ok",
-                Verdict::Warn => "warn",
-                Verdict::Fail => "fail",
-            };
-            writeln!(f, "{verdict:<4}  {}: {}", item.name, one_line(&item.finding))?;
-            if !item.remedy.is_empty() {
-                writeln!(f, "      remedy: {}", one_line(&item.remedy))?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Findings carry text of the kernel and of files: whatever it is, it stays one line.
-pub fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
 /// Looks at everything that these flags need. Leaves nothing behind.
 pub fn run(flags: &Flags) -> Report {
-    let mut items = vec![host::kernel(&flags.paths), host::btf(&flags.paths)];
-    match privileges::effective() {
-        Ok(effective) => {
-            items.extend([host::bpf(&effective), host::reading(&effective)]);
-            if flags.collector_udp() || flags.collector_dns() || flags.collector_http() {
-                items.push(host::attaching(&effective));
-            }
-        }
-        Err(error) => items.push(Item::fail("capabilities", error.to_string(), "run on Linux 6.1 or newer")),
-    }
-    items.extend([
-        host::lockdown(&flags.paths),
-        host::cgroup(&flags.paths),
-        host::memory(&flags.paths),
-        host::procfs(&flags.paths),
-    ]);
-    if let Some(path) = flags.names_file() {
-        items.push(match app::check_names_file(path) {
-            Ok(finding) => Item::ok("names file", finding),
-            Err(reason) => Item::fail("names file", reason, "mend the file; --labels.names-file names it"),
-        });
-    }
-    if let Some(path) = flags.external_patterns() {
-        items.push(match app::check_external_patterns(path) {
-            Ok(finding) => Item::ok("external patterns", finding),
-            Err(reason) => {
-                Item::fail("external patterns", reason, "mend the file; --labels.external-patterns names it")
-            }
-        });
-    }
-    items.extend(cloud::items(flags));
-    items.extend(kubernetes::items(flags));
-    items.extend(flags.listen_addresses.iter().map(listen));
+    // What libbpf says of a refusal is in the findings.
+    flowgauge_probes::forward_libbpf_messages();
+    let mut report = Report::default();
+    report.add(Group::Kernel, kernel::items(&flags.paths));
+    report.add(Group::Feature, kernel::features(flags));
+    report.add(Group::Capability, capabilities::items(flags));
+    report.add(Group::Mount, mounts::items(&flags.paths));
+    report.add(Group::Configuration, files::items(flags));
+    report.add(Group::Configuration, flags.listen_addresses.iter().map(listen).collect());
+    report.add(Group::Kubernetes, kubernetes::items(flags));
+    report.add(Group::LabelSource, sources::items(flags));
+    report.add(Group::Collector, collectors(flags));
+    report
+}
+
+fn collectors(flags: &Flags) -> Vec<Item> {
     let wanted = [
         flags.collector_tcp(),
         flags.collector_udp(),
@@ -123,10 +104,9 @@ pub fn run(flags: &Flags) -> Report {
         flags.collector_drops(),
         flags.collector_node(),
     ];
-    for ((name, check), _) in app::COLLECTOR_CHECKS.iter().zip(wanted).filter(|(_, wanted)| *wanted) {
-        items.push(collector(name, check(flags)));
-    }
-    Report(items)
+    let tried = plan::Tried::default();
+    let checks = app::COLLECTOR_CHECKS.iter().zip(wanted).filter(|(_, wanted)| *wanted);
+    checks.map(|((name, check), _)| collector(name, check(flags, &tried))).collect()
 }
 
 fn listen(address: &crate::flags::ListenAddress) -> Item {
@@ -142,34 +122,12 @@ fn listen(address: &crate::flags::ListenAddress) -> Item {
 }
 
 fn collector(name: &str, result: Result<String, String>) -> Item {
-    let item = format!("collector {name}");
     match result {
-        Ok(finding) => Item::ok(&item, finding),
+        Ok(finding) => Item::ok(name, finding),
         Err(reason) => Item::fail(
-            &item,
+            name,
             reason,
             format!("mend what fails above; --no-collector.{name} runs the exporter without it"),
         ),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Item, Report, collector};
-
-    #[test]
-    fn a_report_is_a_line_an_item_and_a_line_a_remedy() {
-        let report = Report(vec![
-            Item::ok("kernel", "6.12"),
-            Item::warn("cgroup", "v1", "none"),
-            collector("tcp", Err("load:\nEPERM".to_owned())),
-        ]);
-        let expected = "ok    kernel: 6.12\n\
-                        warn  cgroup: v1\n      remedy: none\n\
-                        fail  collector tcp: load: EPERM\n      \
-                        remedy: mend what fails above; --no-collector.tcp runs the exporter without it\n";
-        assert_eq!(report.to_string(), expected);
-        assert!(!report.passed());
-        assert!(Report(vec![Item::warn("cgroup", "v1", "none")]).passed());
     }
 }

@@ -9,6 +9,7 @@ mod kubernetes;
 mod label_names;
 mod listen_address;
 mod node;
+mod top;
 mod usage;
 mod values;
 
@@ -27,6 +28,7 @@ pub use label_names::OPTIONAL_LABELS;
 pub use label_names::{AddedLabels, DEFAULT_LABELS, DroppedLabels};
 pub use listen_address::{Host, ListenAddress};
 pub use node::{InterfacePatterns, NodeFlags};
+pub use top::{RowsBy, Target, TopFlags, View, Window};
 pub use usage::Usage;
 use values::Ports;
 
@@ -188,13 +190,23 @@ pub struct Flags {
 }
 
 /// What the program does besides exporting.
-#[derive(Subcommand, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Subcommand, Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Tells what this kernel and these privileges allow, and how to mend the rest; exit code 0 or 1.
-    Check,
+    /// Tells what this kernel, these privileges and this cluster allow, and how to mend the rest; exit code 0 or 1.
+    Check(CheckFlags),
+    /// Shows the edges of a running exporter, or the addresses behind them, as a live table.
+    Top(Box<TopFlags>),
     /// Prints the reference of all metrics as Markdown.
     #[command(hide = true)]
     Docs,
+}
+
+/// How `flowgauge check` reports.
+#[derive(Args, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CheckFlags {
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Where the host's trees are mounted, for running inside a container.
@@ -247,11 +259,15 @@ impl Flags {
     pub(crate) fn parse_from(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Self, Usage> {
         let arguments: Vec<_> = arguments.into_iter().collect();
         // A variable set to nothing (an unset value in a unit file or a chart) means the default.
-        let command =
-            Self::command().mut_args(|argument| match argument.get_env().and_then(std::env::var_os) {
-                Some(value) if value.is_empty() => argument.env(None::<&str>),
-                _ => argument,
-            });
+        let set = |argument: clap::Arg| match argument.get_env().and_then(std::env::var_os) {
+            Some(value) if value.is_empty() => argument.env(None::<&str>),
+            _ => argument,
+        };
+        let command = Self::command().mut_args(set).mut_subcommands(|of| of.mut_args(set));
+        // What an exporter is started with says nothing to whoever asks one: the help of `top` does without.
+        let exporters = command.get_arguments().filter(|argument| argument.is_global_set()).cloned();
+        let hidden: Vec<_> = exporters.map(|argument| argument.hide(true)).collect();
+        let command = command.mut_subcommand("top", |top| top.args(hidden));
         usage::require_unicode(&command)?;
         let flags = command
             .try_get_matches_from(&arguments)

@@ -33,6 +33,7 @@ mod quiet;
 mod self_metrics;
 mod source;
 mod tcp_families;
+mod top;
 mod udp_families;
 mod waker;
 mod web;
@@ -67,17 +68,28 @@ fn main() -> ExitCode {
         Err(Usage::Show(text)) => return print(&text),
         Err(Usage::Mistake(line)) => return mistake(&line),
     };
-    match flags.command {
+    match &flags.command {
         Some(Command::Docs) => print(&docs::reference()),
-        Some(Command::Check) => {
+        Some(Command::Top(top)) => show(top),
+        Some(Command::Check(how)) => {
             let report = check::run(&flags);
-            print(&report.to_string());
+            print(&if how.json { report.json() } else { report.to_string() });
             if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         None => match file_mistake(&flags).or_else(|| kubeconfig_mistake(&flags)) {
             Some(line) => mistake(&line),
             None => start(&flags, &hangup),
         },
+    }
+}
+
+/// `flowgauge top`.
+fn show(flags: &flags::TopFlags) -> ExitCode {
+    match top::run(flags) {
+        Ok(top::End::Print(text)) => print(&text),
+        Ok(top::End::Quit) => ExitCode::SUCCESS,
+        Err(top::Failure::Usage(Usage::Mistake(line) | Usage::Show(line))) => mistake(&line),
+        Err(top::Failure::Other(error)) => failure(&format!("flowgauge: top: {error:#}"), ExitCode::FAILURE),
     }
 }
 

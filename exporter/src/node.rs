@@ -235,7 +235,7 @@ fn tell(item: Name, known: &mut String, absent: Option<&(bool, String)>) {
 }
 
 /// As [`crate::app::CollectorCheck`].
-pub fn check(flags: &Flags) -> Result<String, String> {
+pub fn check(flags: &Flags, _: &crate::plan::Tried) -> Result<String, String> {
     Node::start(flags, None).fares()
 }
 

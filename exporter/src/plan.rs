@@ -1,22 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the flags and the host make of the probes, for the exporter and for its check alike.
 
+use std::cell::OnceCell;
 use std::path::Path;
 
-use flowgauge_labels::{Layout, Mode, ProcessHierarchy, cgroup_layout};
+use flowgauge_labels::{Layout, Mode, ProcessHierarchy, SourceStatus, cgroup_layout};
 use flowgauge_probes::Facts;
 use flowgauge_probes::cgroups::{self, Cgroups};
 use flowgauge_probes::drops::{self, DropOptions, Drops};
 use flowgauge_probes::packets::{self, DnsOptions, PacketOptions, Packets};
 use flowgauge_probes::tcp::{self, Tcp, TcpOptions};
 
-use crate::flags::{Flags, KubernetesMode};
+use crate::flags::{ConntrackMode, Flags};
+use crate::kubernetes;
+use crate::new_groups;
 use crate::probes::ProbePlan;
 
 /// What is to be loaded on a host with these control groups. `services`: Services may be dialled.
 pub fn probe_plan(flags: &Flags, layout: &Layout, services: bool) -> ProbePlan {
-    let wanted =
-        Packet { udp: flags.collector_udp(), dns: flags.collector_dns(), http: flags.collector_http() };
+    let wanted = wanted_packets(flags);
     ProbePlan {
         tcp: flags.collector_tcp().then(|| tcp_options(flags, layout, services)),
         packets: wanted.any().then(|| packet_options(flags, layout, services, wanted)),
@@ -62,6 +64,10 @@ impl Packet {
     }
 }
 
+fn wanted_packets(flags: &Flags) -> Packet {
+    Packet { udp: flags.collector_udp(), dns: flags.collector_dns(), http: flags.collector_http() }
+}
+
 /// How the packet probe is loaded.
 fn packet_options(flags: &Flags, layout: &Layout, services: bool, wanted: Packet) -> PacketOptions {
     PacketOptions {
@@ -102,46 +108,53 @@ fn wants_processes(flags: &Flags, layout: &Layout) -> bool {
     layout.mode != Mode::Unified || flags.labels_add.0.iter().any(|label| label.ends_with("_process"))
 }
 
+/// What collectors share, and has been tried for one of them.
+#[derive(Default)]
+pub struct Tried {
+    packets: OnceCell<Result<(), String>>,
+}
+
+impl Tried {
+    fn packets(&self, flags: &Flags) -> Result<(), String> {
+        self.packets.get_or_init(|| check_packets(flags)).clone()
+    }
+}
+
 /// Loads the collector, makes one pass and detaches it again.
-pub fn check_tcp(flags: &Flags) -> Result<String, String> {
+pub fn check_tcp(flags: &Flags, _: &Tried) -> Result<String, String> {
     let facts = Facts::read().map_err(|error| error.to_string())?;
     let layout = cgroup_layout(&flags.paths.cgroup, &flags.paths.procfs);
-    let options = tcp_options(flags, &layout, flags.kubernetes.mode != KubernetesMode::Off);
-    let (mut storage, mut group_storage) = (tcp::Storage::default(), cgroups::Storage::default());
+    let options = tcp_options(flags, &layout, dials_services(flags));
+    let mut storage = tcp::Storage::default();
     let mut probe = Tcp::<()>::load(&mut storage, &facts, &options).map_err(|error| error.to_string())?;
     let report = probe.pass(&mut tcp::Discard).map_err(|error| error.to_string())?;
-    let groups = match Cgroups::load(&mut group_storage, options.process_hierarchy) {
-        Ok(_) => "new control groups are known as they are made".to_owned(),
-        Err(error) => format!("control groups that live for less than 10 s may have no name: {error}"),
-    };
     Ok(format!(
-        "loads; a pass sees {} sockets, its longest run took {:?}; {groups}",
+        "loads; a pass sees {} sockets, its longest run took {:?}",
         report.sockets, report.longest_run
     ))
 }
 
 /// As [`check_tcp`], of UDP.
-pub fn check_udp(flags: &Flags) -> Result<String, String> {
-    check_packets(flags, Packet { udp: true, ..Packet::default() })
-        .map(|()| "loads; the programs are attached to the root control group".to_owned())
+pub fn check_udp(flags: &Flags, tried: &Tried) -> Result<String, String> {
+    tried.packets(flags).map(|()| "loads; the programs are attached to the root control group".to_owned())
 }
 
 /// As [`check_tcp`], of DNS.
-pub fn check_dns(flags: &Flags) -> Result<String, String> {
-    check_packets(flags, Packet { dns: true, ..Packet::default() })?;
+pub fn check_dns(flags: &Flags, tried: &Tried) -> Result<String, String> {
+    tried.packets(flags)?;
     let ports: Vec<String> = flags.dns.ports().iter().map(u16::to_string).collect();
     let timeout = flags.dns.timeout;
     Ok(format!("loads; looks at port {}, an answer may take {timeout:?}", ports.join(", ")))
 }
 
 /// As [`check_tcp`], of HTTP.
-pub fn check_http(flags: &Flags) -> Result<String, String> {
-    check_packets(flags, Packet { http: true, ..Packet::default() })?;
+pub fn check_http(flags: &Flags, tried: &Tried) -> Result<String, String> {
+    tried.packets(flags)?;
     Ok("loads; the programs are attached to the root control group".to_owned())
 }
 
 /// As [`check_tcp`], of dropped packets.
-pub fn check_drops(flags: &Flags) -> Result<String, String> {
+pub fn check_drops(flags: &Flags, _: &Tried) -> Result<String, String> {
     let layout = cgroup_layout(&flags.paths.cgroup, &flags.paths.procfs);
     let mut storage = drops::Storage::default();
     let mut probe =
@@ -154,10 +167,34 @@ pub fn check_drops(flags: &Flags) -> Result<String, String> {
     ))
 }
 
-fn check_packets(flags: &Flags, wanted: Packet) -> Result<(), String> {
+/// The packet probe, with all that is wanted of it: its programs are loaded together, so one that the kernel refuses
+/// takes the others with it.
+fn check_packets(flags: &Flags) -> Result<(), String> {
     let layout = cgroup_layout(&flags.paths.cgroup, &flags.paths.procfs);
-    let options = packet_options(flags, &layout, flags.kubernetes.mode != KubernetesMode::Off, wanted);
+    let options = packet_options(flags, &layout, dials_services(flags), wanted_packets(flags));
     let mut storage = packets::Storage::default();
     let mut probe = Packets::<()>::load(&mut storage, options).map_err(|error| error.to_string())?;
     probe.pass(&mut packets::Discard).map_err(|error| error.to_string())
+}
+
+/// Whether the kernel tells of new control groups, as a source of names; None if no probe runs that would ask.
+pub fn check_cgroup_events(flags: &Flags) -> Option<SourceStatus> {
+    if !flags.collector_tcp() && !wanted_packets(flags).any() {
+        return None;
+    }
+    let layout = cgroup_layout(&flags.paths.cgroup, &flags.paths.procfs);
+    let mut storage = cgroups::Storage::default();
+    let loaded = Cgroups::load(&mut storage, hierarchy(&layout)).map(|_| ());
+    Some(match loaded {
+        Ok(()) => SourceStatus::working(
+            new_groups::SOURCE,
+            "new control groups are known as they are made".to_owned(),
+        ),
+        Err(error) => SourceStatus::failed(new_groups::SOURCE, error.to_string()),
+    })
+}
+
+/// Whether Services may be dialled and translations told: where there is a cluster, and unless it is switched off.
+pub fn dials_services(flags: &Flags) -> bool {
+    flags.kubernetes.conntrack == ConntrackMode::Auto && matches!(kubernetes::connection(flags), Ok(Some(_)))
 }

@@ -8,9 +8,11 @@
 use caps::{CapSet, Capability, CapsHashSet};
 
 /// To load, attach and run BPF programs that read kernel memory, and to read their maps.
+#[cfg(test)]
 pub const BPF: &[Capability] = &[Capability::CAP_BPF, Capability::CAP_PERFMON];
 
 /// What attaching programs to control groups takes.
+#[cfg(test)]
 pub const ATTACHING: &[Capability] = &[Capability::CAP_NET_ADMIN];
 
 /// To read container descriptions and names files that belong to others.
@@ -71,6 +73,13 @@ pub fn confine(keep: &[Capability]) -> Result<Confined, ConfineError> {
 /// When the kernel does not tell.
 pub fn effective() -> Result<CapsHashSet, ConfineError> {
     read(CapSet::Effective)
+}
+
+/// The names of those of `needed`, for BPF, that are not there. CAP_SYS_ADMIN stands for all of them.
+pub fn lacking(effective: &CapsHashSet, needed: &[Capability]) -> Vec<String> {
+    let admin = effective.contains(&Capability::CAP_SYS_ADMIN);
+    let missing = needed.iter().filter(|capability| !admin && !effective.contains(capability));
+    missing.map(ToString::to_string).collect()
 }
 
 fn cut_bounding(keep: &CapsHashSet) -> Result<bool, ConfineError> {

@@ -159,17 +159,11 @@ fn docs_and_check_print_and_end() {
 
     let check = output(&mut program(&["check", "--no-collector.tcp", "--web.listen-address=127.0.0.1:0"]));
     let report = text(&check.stdout);
-    let failed = report.lines().any(|line| line.starts_with("fail  "));
+    let failed = report.lines().any(|line| line.starts_with("  fail  "));
     assert_eq!(check.status.code(), Some(i32::from(failed)), "{report}");
-    for item in
-        ["kernel", "BTF", "BPF privileges", "lockdown", "cgroup", "procfs", "listen address 127.0.0.1:0"]
-    {
-        assert!(
-            report
-                .lines()
-                .any(|line| line.get(6..).is_some_and(|rest| rest.starts_with(&format!("{item}: ")))),
-            "{item}: {report}"
-        );
+    for item in ["release", "BTF", "CAP_BPF", "lockdown", "cgroup", "procfs", "listen address 127.0.0.1:0"] {
+        let about = |line: &str| line.get(8..).is_some_and(|rest| rest.starts_with(&format!("{item}  ")));
+        assert!(report.lines().any(about), "{item}: {report}");
     }
 }
 
@@ -181,7 +175,7 @@ fn check_fails_where_a_host_is_unfit() {
         output(&mut program(&["check", &format!("--path.sysfs={path}"), &format!("--path.procfs={path}")]));
     let report = text(&check.stdout);
     assert_eq!(check.status.code(), Some(1), "{report}");
-    assert!(report.contains("fail  BTF: ") && report.contains("      remedy: "), "{report}");
+    assert!(report.contains("  fail  release  ") && report.contains("    remedy: "), "{report}");
 }
 
 #[test]

@@ -62,9 +62,7 @@ mod status;
 pub use cgroup::{Controller, Layout, Mode, cgroup_layout};
 pub use changes::Subject;
 pub use cloud::Provider;
-pub use cloud::metadata::{
-    Endpoint, EndpointError, Instance, MetadataConfig, MetadataMode, check_cloud_metadata,
-};
+pub use cloud::metadata::{Endpoint, EndpointError, Instance, MetadataConfig, MetadataMode, cloud_provider};
 /// Public for the fuzzer alone.
 #[doc(hidden)]
 pub use cloud::ranges::fuzz_cloud_ranges;

@@ -28,6 +28,11 @@ impl SourceStatus {
         Self::new(source, false, detail)
     }
 
+    /// A source that works.
+    pub fn working(source: &'static str, detail: String) -> Self {
+        Self::new(source, true, detail)
+    }
+
     pub(crate) fn new(source: &'static str, up: bool, detail: String) -> Self {
         SourceStatus { source, up, detail, entries: 0, reloads: 0, reloads_failed: 0, misses: 0 }
     }

@@ -8,6 +8,7 @@ pub mod cgroups;
 pub mod drops;
 mod error;
 pub mod ethtool;
+mod features;
 mod kernel;
 mod maps;
 pub mod namespaces;
@@ -17,6 +18,7 @@ mod programs;
 pub mod tcp;
 
 pub use error::Error;
+pub use features::{Feature, features};
 pub use kernel::{Facts, MINIMUM_KERNEL, monotonic};
 pub use programs::{MapUse, ProgramUse};
 pub use tcp::{FlowKey, Peer, Role, Transport};

@@ -1,13 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Whether the cluster tells what its names are made of.
 
-use std::time::Duration;
-
-use flowgauge_labels::Conntrack;
-use flowgauge_probes::tcp;
-
 use super::Item;
-use crate::flags::{ConntrackMode, Flags, KubernetesMode};
+use crate::flags::{Flags, KubernetesMode};
 use crate::kubernetes;
 
 const ROLE: &str = "grant get, list and watch of pods, services, nodes and endpointslices.discovery.k8s.io, as in \
@@ -16,11 +11,8 @@ const REACH: &str = "mend the server's address, its certificate authority or the
                      authority is not accepted for a server";
 const WITHOUT: &str = "run in a pod with a service account, or mend the kubeconfig; --labels.kubernetes=off runs the exporter without names \
                        from a cluster";
-/// Long enough for a first answer.
-const LISTING: Duration = Duration::from_millis(500);
 
-/// The API and each request that the watches make; and the host's address translation, which tells where connections to
-/// Services go.
+/// The API and each request that the watches make, which take a role each.
 pub fn items(flags: &Flags) -> Vec<Item> {
     let required = flags.kubernetes.mode == KubernetesMode::Required;
     let wrong = if required { Item::fail } else { Item::warn };
@@ -43,27 +35,10 @@ pub fn items(flags: &Flags) -> Vec<Item> {
         Err(error) => return vec![wrong("kubernetes", error.to_string(), "set NODE_NAME".to_owned())],
     };
     let findings = flowgauge_labels::kubernetes::probe(connection, &node);
-    let items = findings.into_iter().map(|(what, finding)| {
-        let name = format!("kubernetes {what}");
-        match finding {
-            Ok(finding) => Item::ok(&name, finding),
-            Err(reason) if reason.contains("forbidden") => wrong(&name, reason, ROLE.to_owned()),
-            Err(reason) => wrong(&name, reason, REACH.to_owned()),
-        }
+    let items = findings.into_iter().map(|(what, finding)| match finding {
+        Ok(finding) => Item::ok(&what, finding),
+        Err(reason) if reason.contains("forbidden") => wrong(&what, reason, ROLE.to_owned()),
+        Err(reason) => wrong(&what, reason, REACH.to_owned()),
     });
-    items.chain(conntrack(flags)).collect()
-}
-
-fn conntrack(flags: &Flags) -> Option<Item> {
-    (flags.kubernetes.conntrack == ConntrackMode::Auto).then(|| {
-        let conntrack = Conntrack::open(&flags.paths.procfs, tcp::digest);
-        conntrack.settle(LISTING);
-        let status = conntrack.status();
-        if status.up {
-            return Item::ok("conntrack", status.detail);
-        }
-        let remedy = "run in the host's network namespace with CAP_NET_ADMIN; without it connections to a Service have no \
-                      backend";
-        Item::warn("conntrack", status.detail, remedy)
-    })
+    items.collect()
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use flowgauge_labels::{MetadataMode, Provider};
 
 use super::{
-    Command, DEFAULT_LABELS, Flags, Host, KubernetesMode, LogFormat, OPTIONAL_LABELS, PodsWatched, Usage,
+    CheckFlags, Command, DEFAULT_LABELS, Flags, Host, KubernetesMode, LogFormat, OPTIONAL_LABELS,
+    PodsWatched, Usage,
 };
 
 fn parse(arguments: &[&str]) -> Result<Flags, Usage> {
@@ -115,7 +116,7 @@ fn values() {
     assert_eq!(flags.service_ports(), [50051, 33000]);
     assert_eq!(flags.series_idle_timeout, Duration::from_secs(5400));
     assert_eq!((flags.log_format, flags.series_limit), (LogFormat::Json, 200));
-    assert_eq!(flags.command, Some(Command::Check));
+    assert_eq!(flags.command, Some(Command::Check(CheckFlags::default())));
 }
 
 #[test]

@@ -69,6 +69,13 @@ impl Usage {
                 let word = text(ContextKind::InvalidSubcommand).unwrap_or(flag);
                 Self::mistake(&format!("{word:?}: no such command; see flowgauge --help"))
             }
+            ErrorKind::MissingRequiredArgument => {
+                let missing = match error.get(ContextKind::InvalidArg) {
+                    Some(ContextValue::Strings(names)) => names.join(", "),
+                    _ => "something".to_owned(),
+                };
+                Self::mistake(&format!("{missing}: is needed as well"))
+            }
             ErrorKind::ArgumentConflict => Self::mistake(&format!("{origin}: is given more than once")),
             ErrorKind::TooManyValues => Self::mistake(&format!("{origin}: takes no value")),
             _ => {
@@ -83,7 +90,7 @@ impl Usage {
 /// Refuses environment variables that are not text, which clap reports without a name.
 pub(super) fn require_unicode(command: &clap::Command) -> Result<(), Usage> {
     for (flag, variable) in
-        command.get_arguments().filter_map(|arg| Some((arg.get_long()?, arg.get_env()?.to_str()?)))
+        arguments_of(command).filter_map(|arg| Some((arg.get_long()?, arg.get_env()?.to_str()?)))
     {
         if let Some(value) = std::env::var_os(variable)
             && value.to_str().is_none()
@@ -97,7 +104,12 @@ pub(super) fn require_unicode(command: &clap::Command) -> Result<(), Usage> {
 
 fn environment_variable<'a>(command: &'a clap::Command, flag: &str) -> Option<&'a str> {
     let named = |arg: &&Arg| arg.get_long().is_some_and(|long| flag.strip_prefix("--") == Some(long));
-    command.get_arguments().find(named)?.get_env()?.to_str()
+    arguments_of(command).find(named)?.get_env()?.to_str()
+}
+
+/// Those of the program and of its commands.
+fn arguments_of(command: &clap::Command) -> impl Iterator<Item = &Arg> {
+    command.get_arguments().chain(command.get_subcommands().flat_map(clap::Command::get_arguments))
 }
 
 /// Whether the flag stands on the command line, in which case the environment is not asked.

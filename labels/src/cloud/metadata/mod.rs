@@ -168,18 +168,12 @@ impl Metadata {
     }
 }
 
-/// Asks as the exporter would, and says what came of it; for `flowgauge check`.
+/// Whom the exporter asks, for `flowgauge check`.
 ///
 /// # Errors
-/// Who was asked, and why there is no answer.
-pub fn check_cloud_metadata(config: &MetadataConfig, sysfs: &Path) -> Result<String, String> {
-    match whom(config.mode, sysfs) {
-        Err(reason) => Ok(reason),
-        Ok(provider) => match ask(provider, &config.endpoint) {
-            Ok(instance) => Ok(summary(&instance)),
-            Err(error) => Err(format!("{}: {error}", provider.as_str())),
-        },
-    }
+/// Why nobody is asked.
+pub fn cloud_provider(config: &MetadataConfig, sysfs: &Path) -> Result<Provider, String> {
+    whom(config.mode, sysfs)
 }
 
 fn summary(instance: &Instance) -> String {
