@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use flowgauge_tests::api_server::{ApiServer, Resource, Role, TOKEN};
+use flowgauge_tests::api_server::{ApiServer, Resource, Role, TOKEN, Verb};
 use flowgauge_tests::exporter::{self, binary};
 use flowgauge_tests::metrics::Metrics;
 use flowgauge_tests::prelude::*;
@@ -16,6 +16,10 @@ use serde_json::Value;
 
 /// Whether each collector, and each source of names, works.
 type Answers = BTreeMap<(&'static str, String), bool>;
+
+/// What takes a while to load, and says nothing about names.
+const WITHOUT_PROBES: [&str; 4] =
+    ["--no-collector.tcp", "--no-collector.udp", "--no-collector.dns", "--no-collector.http"];
 
 /// Everything that needs BPF.
 const PROBES: [&str; 4] = ["tcp", "udp", "dns", "http"];
@@ -199,7 +203,7 @@ fn the_api_server_and_its_roles_one_by_one() -> Result<()> {
     let api = ApiServer::start()?;
     let kubeconfig = api.kubeconfig(TOKEN)?;
     let flags = [kubeconfig.flag(), "--labels.kubernetes.node=node-1".to_owned()];
-    let flags = flags.each_ref().map(String::as_str);
+    let flags: Vec<_> = flags.iter().map(String::as_str).chain(WITHOUT_PROBES).collect();
     let confined = Confined::by(&[], &flags)?;
     confined.compare("all roles", &[])?;
     for (resource, name) in [
@@ -219,6 +223,10 @@ fn the_api_server_and_its_roles_one_by_one() -> Result<()> {
         assert_eq!(code, Some(1), "{report:#}");
         assert!(verdicts(&report, "fail").contains(&name), "{name}: {report:#}");
     }
+    // To list is not to watch.
+    api.grant(TOKEN, Role::reader().without_verb(Resource::Nodes, Verb::Watch));
+    let report = confined.compare("no watch of nodes", &[])?;
+    assert!(verdicts(&report, "warn").contains(&"kubernetes_nodes"), "{report:#}");
     drop(api);
     let report = confined.compare("no API server", &[])?;
     assert!(verdicts(&report, "warn").contains(&"api server"), "{report:#}");
@@ -232,7 +240,8 @@ fn files_that_cannot_be_used() -> Result<()> {
     let bad = directory.path().join("bad");
     std::fs::write(&bad, "{")?;
     for flag in ["--labels.names-file", "--labels.external-patterns", "--labels.cloud-ranges"] {
-        let confined = Confined::by(&[], &[&format!("{flag}={}", bad.display())])?;
+        let file = format!("{flag}={}", bad.display());
+        let confined = Confined::by(&[], &[&[file.as_str()], &WITHOUT_PROBES[1..]].concat())?;
         let (report, code) = confined.check()?;
         assert_eq!(code, Some(1), "{flag}: {report:#}");
         // Collectors are tried all the same.
@@ -243,6 +252,6 @@ fn files_that_cannot_be_used() -> Result<()> {
     }
     // The exporter runs with a file of ranges that cannot be used, and its source is down.
     let ranges = format!("--labels.cloud-ranges={}", bad.display());
-    Confined::by(&[], &[&ranges])?.compare("cloud ranges", &[])?;
+    Confined::by(&[], &[&[ranges.as_str()], &WITHOUT_PROBES[..]].concat())?.compare("cloud ranges", &[])?;
     Ok(())
 }

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::text::clean;
+use super::text::{clean, fit};
 use super::tls;
 use crate::flags::{Target, TopFlags, Usage};
 
@@ -177,7 +177,7 @@ async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 
 /// Why an exporter does not answer, in its own words if they are few.
 fn refusal(status: StatusCode, location: Option<&HeaderValue>, body: &[u8]) -> String {
-    const MAX_WORDS: usize = 200;
+    const MAX_WIDTH: usize = 300;
     if status == StatusCode::UNAUTHORIZED {
         return "401 Unauthorized: the exporter wants --user and the right password".to_owned();
     }
@@ -186,10 +186,10 @@ fn refusal(status: StatusCode, location: Option<&HeaderValue>, body: &[u8]) -> S
     }
     let text = String::from_utf8_lossy(body);
     let first = text.lines().next().unwrap_or_default().trim();
-    if first.is_empty() || first.starts_with('<') || first.len() > MAX_WORDS {
+    if first.is_empty() || first.starts_with('<') {
         return status.to_string();
     }
-    format!("{status}: {first}")
+    format!("{status}: {}", fit(first, MAX_WIDTH))
 }
 
 /// An error and what caused it, each said once.
