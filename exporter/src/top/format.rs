@@ -35,7 +35,7 @@ pub fn count(value: f64) -> String {
 pub fn percent(ratio: Option<f64>) -> String {
     match ratio.map(|ratio| ratio * 100.0) {
         Some(percent) if !percent.is_finite() || percent < 0.0 => NOTHING.to_owned(),
-        Some(percent) if percent == 0.0 => "0%".to_owned(),
+        Some(0.0) => "0%".to_owned(),
         Some(percent) if percent < 0.005 => "<0.01%".to_owned(),
         Some(percent) if percent < 9.995 => format!("{percent:.2}%"),
         Some(percent) if percent < 99.95 => format!("{percent:.1}%"),
@@ -94,7 +94,7 @@ mod tests {
         let ratios = [0.0, 0.000_01, 0.0072, 0.0999, 0.123, 0.9999, 1.0, 3.0];
         let shown: Vec<_> = ratios.into_iter().map(|ratio| percent(Some(ratio))).collect();
         assert_eq!(shown, ["0%", "<0.01%", "0.72%", "9.99%", "12.3%", "100%", "100%", "300%"]);
-        let times = [0.0, 0.000_064, 0.000_999_9, 0.0012, 0.0123, 0.25, 0.9999, 3.14, 250.0, 1e300];
+        let times = [0.0, 0.000_064, 0.000_999_9, 0.0012, 0.0123, 0.25, 0.9999, 3.12, 250.0, 1e300];
         let shown: Vec<_> = times.into_iter().map(|time| seconds(Some(time))).collect();
         assert_eq!(
             shown[..9],
