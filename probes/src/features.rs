@@ -35,7 +35,7 @@ const PACKETS: &[&str] = &["udp", "dns", "http"];
 const TRIALS: &[(&str, &[&str], Trial)] = &[
     ("raw tracepoint programs", &["tcp"], Trial::Program(ProgramType::RawTracepoint)),
     ("cgroup_skb programs", PACKETS, Trial::Program(ProgramType::CgroupSkb)),
-    ("hash maps", &["tcp", "udp", "dns", "http"], Trial::Map(MapType::Hash)),
+    ("hash maps", &["tcp", "udp", "dns", "http", "drops"], Trial::Map(MapType::Hash)),
     ("LRU hash maps", PACKETS, Trial::Map(MapType::LruHash)),
     ("socket storage", PACKETS, Trial::Map(MapType::SkStorage)),
     ("ring buffers", PACKETS, Trial::Map(MapType::RingBuf)),
@@ -45,6 +45,9 @@ const TRIALS: &[(&str, &[&str], Trial)] = &[
     ("tracepoint inet_sock_set_state", &["tcp"], Trial::Tracepoint("inet_sock_set_state")),
     ("tracepoint tcp_retransmit_synack", &["tcp"], Trial::Tracepoint("tcp_retransmit_synack")),
     ("tracepoint udp_fail_queue_rcv_skb", &["udp"], Trial::Tracepoint("udp_fail_queue_rcv_skb")),
+    ("per-CPU hash maps", &["drops"], Trial::Map(MapType::PercpuHash)),
+    ("tracepoint kfree_skb", &["drops"], Trial::Tracepoint("kfree_skb")),
+    ("iterator task", &["drops"], Trial::Iterator("task")),
     ("tracepoint cgroup_mkdir", &[], Trial::Tracepoint("cgroup_mkdir")),
     ("iterator task_file", &["tcp", "udp", "http"], Trial::Iterator("task_file")),
 ];

@@ -113,6 +113,7 @@ pub fn features(flags: &Flags) -> Vec<Item> {
         ("udp", flags.collector_udp()),
         ("dns", flags.collector_dns()),
         ("http", flags.collector_http()),
+        ("drops", flags.collector_drops()),
     ];
     let wanted: Vec<_> = probes.into_iter().filter(|(_, wanted)| *wanted).map(|(probe, _)| probe).collect();
     if wanted.is_empty() {
