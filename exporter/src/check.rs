@@ -10,6 +10,8 @@ use std::fmt;
 use crate::app;
 use crate::flags::Flags;
 use crate::privileges;
+use crate::sandbox::Sandbox;
+use crate::source::{ComponentStatus, State};
 use crate::web;
 
 /// How one item of the report fares.
@@ -112,9 +114,28 @@ pub fn run(flags: &Flags) -> Report {
             }
         });
     }
+    if let Some(path) = flags.serving.config_file() {
+        items.push(match web::WebConfig::load(path, |_| ()) {
+            Ok(config) if config.ignored.is_empty() => Item::ok("web config", config.summary()),
+            Ok(config) => {
+                let finding = format!("{}; {}", config.summary(), config.ignored.join("; "));
+                Item::warn(
+                    "web config",
+                    finding,
+                    "none if you can do without; docs/web.md tells what is not done",
+                )
+            }
+            Err(error) => {
+                Item::fail("web config", error.to_string(), "mend the file; --web.config.file names it")
+            }
+        });
+    }
     items.extend(cloud::items(flags));
     items.extend(kubernetes::items(flags));
-    items.extend(flags.listen_addresses.iter().map(listen));
+    if !flags.serving.systemd_socket {
+        items.extend(flags.listen_addresses.iter().map(listen));
+    }
+    items.extend(Sandbox::check(flags).into_iter().map(sandbox));
     let wanted = [
         flags.collector_tcp(),
         flags.collector_udp(),
@@ -136,6 +157,24 @@ fn listen(address: &crate::flags::ListenAddress) -> Item {
             &name,
             error.to_string(),
             "none if it is Flowgauge that listens there; else choose another --web.listen-address",
+        ),
+    }
+}
+
+/// As it would be around the threads that serve.
+fn sandbox(component: ComponentStatus) -> Item {
+    let name = format!("sandbox {}", component.name);
+    match component.state {
+        State::Up => Item::ok(&name, component.detail),
+        State::Disabled => Item::warn(
+            &name,
+            component.detail,
+            "none needed; the exporter does without, and what it may read or call is less confined",
+        ),
+        State::Failed => Item::warn(
+            &name,
+            component.detail,
+            "none needed; a container runtime's or a service manager's own filter may forbid it",
         ),
     }
 }
