@@ -33,6 +33,7 @@ pub mod sys;
 pub mod traffic;
 pub mod truth;
 pub mod udp;
+pub mod web;
 
 pub mod prelude {
     //! What nearly every test uses.
