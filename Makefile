@@ -34,7 +34,7 @@ INSTALL := packages/install.sh
 PYTHON_DIR := $(TARGET_DIR)/python
 export FLOWGAUGE_TEST_PYTHON := $(PYTHON_DIR)
 
-.PHONY: help run build test test-kernels bench lint docs alerts dashboards check-dashboards pictures deny clean
+.PHONY: help run build test test-kernels bench soak lint docs alerts dashboards check-dashboards pictures deny clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -68,6 +68,13 @@ bench: ## the cost table
 	@$(MAKE) --no-print-directory build
 	$(RUNNER) $(CARGO) run --release --package flowgauge-tests --bin fg-bench -- $(ARGS)
 	$(CARGO) bench --quiet --package flowgauge-labels
+
+soak: ## ten minutes under everything that comes and goes (ARGS="MINUTES")
+	$(need-root)
+	@$(INSTALL) packages/build.txt tests/PACKAGES
+	@$(MAKE) --no-print-directory build
+	$(CARGO) build --release --package flowgauge-tests
+	$(RUNNER) $(CARGO) run --release --package flowgauge-tests --bin fg-soak -- $(ARGS)
 
 lint: check-dashboards ## formatting, clippy, shell scripts, dashboards, generated docs, alerts
 	@$(INSTALL) packages/build.txt packages/lint.txt

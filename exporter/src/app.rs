@@ -31,7 +31,9 @@ use crate::plan;
 use crate::privileges;
 use crate::probes::ProbePlan;
 use crate::quiet::Quiet;
+use crate::sandbox::{Role, Sandbox};
 use crate::source::{ComponentStatus, MetricSource, State};
+use crate::web::Settings;
 use crate::{dns_families, drop_families, http_families, tcp_families, udp_families};
 
 /// The families of the source, for `docs/metrics.md`, in its order.
@@ -116,15 +118,24 @@ pub const PROBES_CAPABILITIES: &[Capability] =
 /// (NET_ADMIN), and to see which network namespace a process of another user is in (SYS_PTRACE).
 pub const CLUSTER_CAPABILITIES: &[Capability] = &[Capability::CAP_NET_ADMIN, Capability::CAP_SYS_PTRACE];
 
+/// What belongs to the program itself, and is shown and reloaded with its source.
+pub struct Own {
+    /// What the threads forbid themselves.
+    pub sandbox: Arc<Sandbox>,
+    /// `--web.config.file`
+    pub settings: Arc<Settings>,
+}
+
 /// Starts what the flags ask for. Runs once, with every privilege that the program was given, before it serves.
 ///
 /// # Errors
 /// When nothing can run at all; a part that cannot start is told by its [`ComponentStatus`] instead.
-pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
+pub fn build_source(flags: &Flags, own: Own) -> anyhow::Result<Arc<dyn MetricSource>> {
+    let sandbox = &own.sandbox;
     flowgauge_probes::forward_libbpf_messages();
     let layout = cgroup_layout(&flags.paths.cgroup, &flags.paths.procfs);
     let config = resolver_config(flags);
-    let kubernetes = start_kubernetes(flags)?;
+    let kubernetes = start_kubernetes(flags, sandbox)?;
     let cluster = match &kubernetes {
         Part::Running(kubernetes) => Some(Arc::clone(&kubernetes.cluster)),
         Part::Disabled | Part::Failed(_) => None,
@@ -136,11 +147,8 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
     let resolver = Resolver::new(config, layout.process_hierarchy(), cluster)
         .context("--labels.names-file, --labels.external-patterns")?;
     let resolver = Arc::new(resolver);
-    resolver.ask_metadata(|| {
-        if let Err(error) = privileges::confine(&[]) {
-            tracing::warn!(%error, "the cloud-metadata thread cannot give up privileges");
-        }
-    });
+    let entering = Arc::clone(sandbox);
+    resolver.ask_metadata(move || entering.enter(Role::CloudMetadata, &[]));
     let labels = LabelPlan::new(DEFAULT_LABELS, &flags.labels_add.0, &flags.labels_drop.0);
     let collectors = Collectors {
         tcp: flags.collector_tcp(),
@@ -162,7 +170,7 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
     let sources = Sources { resolver: Arc::clone(&resolver), conntrack: conntrack.clone(), in_cluster };
     let plan = plan::probe_plan(flags, &layout, conntrack.is_some());
     let probes = if plan.tcp.is_some() || plan.packets.is_some() || plan.drops.is_some() {
-        Part::of(start_probes(flags, plan, sources, &shared))
+        Part::of(start_probes(flags, plan, sources, &shared, sandbox))
     } else {
         Part::Disabled
     };
@@ -170,7 +178,7 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
     let audit = Arc::new(Audit::default());
     let node = flags.collector_node().then(|| {
         let counts = matches!(probes, Part::Running(_)) && (collectors.tcp || collectors.udp);
-        start_node(flags, &resolver, layout, host.clone(), counts.then(|| Arc::clone(&audit)))
+        start_node(flags, &resolver, layout, host.clone(), counts.then(|| Arc::clone(&audit)), sandbox)
     });
     let required = flags.kubernetes.mode == KubernetesMode::Required;
     Ok(Arc::new(Source {
@@ -185,6 +193,7 @@ pub fn build_source(flags: &Flags) -> anyhow::Result<Arc<dyn MetricSource>> {
         node,
         audit,
         failures: Quiet::default(),
+        own,
     }))
 }
 
@@ -203,10 +212,10 @@ pub fn resolver_config(flags: &Flags) -> Config {
 }
 
 /// Where the API is only welcome, the exporter runs without it whatever is wrong with what says where it is.
-fn start_kubernetes(flags: &Flags) -> anyhow::Result<Part<Kubernetes>> {
+fn start_kubernetes(flags: &Flags, sandbox: &Arc<Sandbox>) -> anyhow::Result<Part<Kubernetes>> {
     let started = match kubernetes::connection(flags) {
         Ok(None) => return Ok(Part::Disabled),
-        Ok(Some(connection)) => kubernetes::start(flags, connection),
+        Ok(Some(connection)) => kubernetes::start(flags, connection, sandbox),
         Err(error) => Err(error),
     };
     match started {
@@ -227,6 +236,7 @@ fn start_node(
     layout: Layout,
     host: String,
     audit: Option<Arc<Audit>>,
+    sandbox: &Arc<Sandbox>,
 ) -> Node {
     let setting = NetstatSetting {
         procfs: flags.paths.procfs.clone(),
@@ -236,11 +246,8 @@ fn start_node(
         most: flags.series_limit as usize / 50,
         audit,
     };
-    let netstat = Netstat::start(setting, || {
-        if let Err(error) = privileges::confine(privileges::READING) {
-            tracing::warn!(%error, "the netstat thread cannot give up privileges");
-        }
-    });
+    let sandbox = Arc::clone(sandbox);
+    let netstat = Netstat::start(setting, move || sandbox.enter(Role::Netstat, privileges::READING));
     let netstat =
         netstat.inspect_err(|error| tracing::warn!(%error, "without counters of network namespaces"));
     Node::start(flags, netstat.ok())
@@ -251,6 +258,7 @@ fn start_probes(
     plan: ProbePlan,
     sources: Sources,
     shared: &Arc<Shared>,
+    sandbox: &Arc<Sandbox>,
 ) -> anyhow::Result<PassThread> {
     let ports = PortNaming {
         dynamic: plan::dynamic_ports(&flags.paths.procfs),
@@ -262,6 +270,7 @@ fn start_probes(
     let netns = netns.or_else(|_| namespace(Path::new("/proc/self/ns/net"))).unwrap_or_default();
     let conntrack = sources.conntrack.clone();
     let mut keep = PROBES_CAPABILITIES.to_vec();
+    let role = Role::Probes { in_cluster: sources.in_cluster };
     if sources.in_cluster {
         keep.extend(CLUSTER_CAPABILITIES);
     }
@@ -270,11 +279,9 @@ fn start_probes(
     let messages = Messages::new(SearchList::of_host(&flags.paths.rootfs)).with_answers(note_answer);
     let naming =
         Naming::new(Arc::clone(&sources.resolver), ports, (netns, host_name(flags).into()), conntrack);
-    PassThread::start(plan, sources, naming, messages, Arc::clone(shared), move || {
-        if let Err(error) = privileges::confine(&keep) {
-            tracing::warn!(%error, "the probes thread cannot give up privileges");
-        }
-    })
+    let (probes, waker) = (Arc::clone(sandbox), Arc::clone(sandbox));
+    let (confine, confine_waker) = (move || probes.enter(role, &keep), move || waker.enter(Role::Waker, &[]));
+    PassThread::start(plan, sources, naming, messages, Arc::clone(shared), confine, confine_waker)
 }
 
 /// Says what the names file holds, without using it.
@@ -324,6 +331,7 @@ struct Source {
     audit: Arc<Audit>,
     /// Of passes for scrapes.
     failures: Quiet,
+    own: Own,
 }
 
 /// Ends the program, which can measure nothing any more: whoever started it starts it again.
@@ -448,7 +456,8 @@ impl MetricSource for Source {
             detail: source.detail,
         });
         let groups = state.groups.as_ref().map(GroupsState::status);
-        collectors.chain(sources).chain(groups).collect()
+        let own = self.own.settings.status().into_iter().chain(self.own.sandbox.status());
+        collectors.chain(sources).chain(groups).chain(own).collect()
     }
 
     fn ready(&self) -> bool {
@@ -473,6 +482,7 @@ impl MetricSource for Source {
     }
 
     fn reload(&self) -> Result<(), anyhow::Error> {
+        self.own.settings.reload();
         match &self.probes {
             Part::Running(thread) => match thread.reload() {
                 Err(AskError::Dead) => end_without_probes(),

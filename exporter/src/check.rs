@@ -18,6 +18,8 @@ mod testing;
 use crate::app;
 use crate::flags::Flags;
 use crate::plan;
+use crate::sandbox::Sandbox;
+use crate::source::{ComponentStatus, State};
 use crate::web;
 
 pub use report::{Report, one_line};
@@ -46,6 +48,8 @@ pub enum Group {
     Mount,
     /// A file or an address that a flag names.
     Configuration,
+    /// A wall around the threads of the exporter, tried.
+    Sandbox,
     /// A request to the API server.
     Kubernetes,
     /// A source of names; `ok` where the exporter serves `flowgauge_label_source_up` 1, and only there.
@@ -88,7 +92,10 @@ pub fn run(flags: &Flags) -> Report {
     report.add(Group::Capability, capabilities::items(flags));
     report.add(Group::Mount, mounts::items(&flags.paths));
     report.add(Group::Configuration, files::items(flags));
-    report.add(Group::Configuration, flags.listen_addresses.iter().map(listen).collect());
+    if !flags.serving.systemd_socket {
+        report.add(Group::Configuration, flags.listen_addresses.iter().map(listen).collect());
+    }
+    report.add(Group::Sandbox, Sandbox::check(flags).into_iter().map(sandbox).collect());
     report.add(Group::Kubernetes, kubernetes::items(flags));
     report.add(Group::LabelSource, sources::items(flags));
     report.add(Group::Collector, collectors(flags));
@@ -117,6 +124,24 @@ fn listen(address: &crate::flags::ListenAddress) -> Item {
             &name,
             error.to_string(),
             "none if it is Flowgauge that listens there; else choose another --web.listen-address",
+        ),
+    }
+}
+
+/// As it would be around the threads that serve.
+fn sandbox(component: ComponentStatus) -> Item {
+    let name = component.name;
+    match component.state {
+        State::Up => Item::ok(&name, component.detail),
+        State::Disabled => Item::warn(
+            &name,
+            component.detail,
+            "none needed; the exporter does without, and what it may read or call is less confined",
+        ),
+        State::Failed => Item::warn(
+            &name,
+            component.detail,
+            "none needed; a container runtime's or a service manager's own filter may forbid it",
         ),
     }
 }

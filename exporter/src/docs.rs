@@ -78,9 +78,9 @@ pub fn reference() -> String {
     section(
         &mut page,
         "The exporter",
-        "Its build and how it is scraped.",
+        "Its build, how it is scraped, whom it turns away, and what it forbids itself.",
         PREFIX,
-        self_metrics::FAMILIES.iter().copied(),
+        own_families(),
     );
     section(
         &mut page,
@@ -90,6 +90,12 @@ pub fn reference() -> String {
         self_metrics::PROCESS_FAMILIES.iter().copied(),
     );
     page
+}
+
+/// Those that no source tells.
+fn own_families() -> impl Iterator<Item = &'static Family> {
+    let web = self_metrics::FAMILIES.iter().chain(self_metrics::WEB_FAMILIES);
+    web.chain(self_metrics::SANDBOX_FAMILIES).copied()
 }
 
 fn labels(page: &mut String, labels: &[(&str, &str)]) {
@@ -145,11 +151,11 @@ fn row(page: &mut String, cells: &[String]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{ALWAYS, EDGE_LABELS, Family, FamilyKind, app, reference, self_metrics};
+    use super::{ALWAYS, EDGE_LABELS, Family, FamilyKind, app, own_families, reference, self_metrics};
     use crate::flags::{DEFAULT_LABELS, OPTIONAL_LABELS};
 
     fn families() -> Vec<&'static Family> {
-        let own = self_metrics::FAMILIES.iter().chain(self_metrics::PROCESS_FAMILIES).copied();
+        let own = own_families().chain(self_metrics::PROCESS_FAMILIES.iter().copied());
         app::FAMILY_GROUPS.iter().flat_map(|group| group.families).copied().chain(own).collect()
     }
 

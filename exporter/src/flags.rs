@@ -9,6 +9,8 @@ mod kubernetes;
 mod label_names;
 mod listen_address;
 mod node;
+mod sandbox;
+mod serving;
 mod top;
 mod usage;
 mod values;
@@ -28,6 +30,8 @@ pub use label_names::OPTIONAL_LABELS;
 pub use label_names::{AddedLabels, DEFAULT_LABELS, DroppedLabels};
 pub use listen_address::{Host, ListenAddress};
 pub use node::{InterfacePatterns, NodeFlags};
+pub use sandbox::{LandlockMode, SandboxFlags, SeccompMode};
+pub use serving::ServingFlags;
 pub use top::{RowsBy, Target, TopFlags, View, Window};
 pub use usage::Usage;
 use values::Ports;
@@ -40,7 +44,7 @@ const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (revision ", env!("FL
 #[derive(Parser, Clone, Debug)]
 #[command(name = "flowgauge", version = VERSION, max_term_width = 100, disable_help_subcommand = true)]
 pub struct Flags {
-    /// Address to serve on, `[HOST]:PORT`; may be repeated or a comma list. `:PORT` is every address, IPv4 and IPv6.
+    /// Address to serve on, `[HOST]:PORT` or `unix:/PATH[?mode=MODE]`; may be repeated or a comma list. `:PORT` is every address, IPv4 and IPv6.
     #[arg(
         long = "web.listen-address",
         env = "FLOWGAUGE_WEB_LISTEN_ADDRESS",
@@ -62,6 +66,9 @@ pub struct Flags {
     )]
     pub telemetry_path: String,
 
+    /// Who may talk to the exporter.
+    #[command(flatten)]
+    pub serving: ServingFlags,
     /// The drill-down by address.
     #[command(flatten)]
     pub flows: FlowsFlags,
@@ -161,6 +168,10 @@ pub struct Flags {
     /// Where the host's trees are mounted.
     #[command(flatten)]
     pub paths: Paths,
+
+    /// What the program forbids itself.
+    #[command(flatten)]
+    pub sandbox: SandboxFlags,
 
     /// Least important level to log.
     #[arg(

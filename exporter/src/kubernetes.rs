@@ -10,6 +10,7 @@ use flowgauge_labels::{Cluster, PodScope};
 
 use crate::flags::{Flags, KubernetesMode, PodsWatched};
 use crate::privileges;
+use crate::sandbox::{Role, Sandbox};
 
 /// What the thread that watches the API keeps: to read a kubeconfig, certificates and tokens that belong to others.
 pub const CAPABILITIES: &[Capability] = privileges::READING;
@@ -55,7 +56,7 @@ pub fn node(flags: &Flags) -> anyhow::Result<String> {
 ///
 /// # Errors
 /// When the thread cannot be started.
-pub fn start(flags: &Flags, connection: Connection) -> anyhow::Result<Kubernetes> {
+pub fn start(flags: &Flags, connection: Connection, sandbox: &Arc<Sandbox>) -> anyhow::Result<Kubernetes> {
     let node = node(flags)?;
     let scope = match flags.kubernetes.pods {
         PodsWatched::Cluster => PodScope::Cluster,
@@ -63,11 +64,9 @@ pub fn start(flags: &Flags, connection: Connection) -> anyhow::Result<Kubernetes
     };
     let proxies = flags.kubernetes.proxy_containers.0.clone();
     let cluster = Arc::new(Cluster::new(&node, scope, proxies));
-    let watches = kubernetes::watch(connection, &cluster, || {
-        if let Err(error) = privileges::confine(CAPABILITIES) {
-            tracing::warn!(%error, "the kubernetes thread cannot give up privileges");
-        }
-    });
+    let role = Role::Kubernetes { runs_program: connection.runs_program() };
+    let sandbox = Arc::clone(sandbox);
+    let watches = kubernetes::watch(connection, &cluster, move || sandbox.enter(role, CAPABILITIES));
     let watches = watches.context("starting the kubernetes thread")?;
     Ok(Kubernetes { cluster, _watches: watches })
 }

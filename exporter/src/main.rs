@@ -30,6 +30,7 @@ mod post;
 mod privileges;
 mod probes;
 mod quiet;
+mod sandbox;
 mod self_metrics;
 mod source;
 mod tcp_families;
@@ -48,11 +49,13 @@ use signal_hook::consts::SIGHUP;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
+use crate::app::Own;
 use crate::exposition::Exposition;
 use crate::flags::{Command, Flags, Usage};
+use crate::sandbox::{Role, Sandbox};
 use crate::self_metrics::{ProcessCollector, SelfMetrics};
 use crate::source::{ComponentStatus, MetricSource, State};
-use crate::web::Site;
+use crate::web::{Listener, Settings, Site};
 
 /// `EX_USAGE` of sysexits.h: the command line or the environment is wrong, nothing was started.
 const EXIT_USAGE: u8 = 64;
@@ -78,7 +81,16 @@ fn main() -> ExitCode {
         }
         None => match file_mistake(&flags).or_else(|| kubeconfig_mistake(&flags)) {
             Some(line) => mistake(&line),
-            None => start(&flags, &hangup),
+            None => {
+                let metrics = Arc::<SelfMetrics>::default();
+                match Settings::open(flags.serving.config_file(), Arc::clone(metrics.web())) {
+                    Ok(settings) => start(&flags, &hangup, metrics, settings),
+                    Err(error) => mistake(&format!(
+                        "flowgauge: --web.config.file: {}",
+                        check::one_line(&error.to_string())
+                    )),
+                }
+            }
         },
     }
 }
@@ -122,8 +134,8 @@ fn kubeconfig_mistake(flags: &Flags) -> Option<String> {
     Some(format!("flowgauge: --labels.kubernetes.kubeconfig: {}", check::one_line(&format!("{reason:#}"))))
 }
 
-fn start(flags: &Flags, hangup: &AtomicBool) -> ExitCode {
-    match run(flags, hangup) {
+fn start(flags: &Flags, hangup: &AtomicBool, metrics: Arc<SelfMetrics>, settings: Settings) -> ExitCode {
+    match run(flags, hangup, metrics, Arc::new(settings)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error!(error = %format_args!("{error:#}"), "flowgauge cannot run");
@@ -142,22 +154,24 @@ fn print(text: &str) -> ExitCode {
 }
 
 /// The exporter, from start to the end of its last response. `hangup` is set when SIGHUP comes.
-fn run(flags: &Flags, hangup: &AtomicBool) -> anyhow::Result<()> {
+fn run(
+    flags: &Flags,
+    hangup: &AtomicBool,
+    metrics: Arc<SelfMetrics>,
+    settings: Arc<Settings>,
+) -> anyhow::Result<()> {
     logging::init(flags.log_level, flags.log_format)?;
     info!(version = env!("CARGO_PKG_VERSION"), revision = env!("FLOWGAUGE_REVISION"), "flowgauge starts");
     // The sockets first: a port in use is found out before anything is attached, and a low one may need a privilege.
-    let listeners = web::listen(&flags.listen_addresses)?;
-    let source = app::build_source(flags)?;
+    let listeners = web::open(flags)?;
+    let sandbox = Sandbox::prepare(flags, Arc::clone(metrics.sandbox()));
+    let own = Own { sandbox: Arc::clone(&sandbox), settings: Arc::clone(&settings) };
+    let source = app::build_source(flags, own)?;
     report(source.as_ref());
-    // Capabilities belong to threads: the runtime's inherit what is left to this one.
-    match privileges::confine(app::SERVING_CAPABILITIES) {
-        Ok(confined) => info!(
-            capabilities = %confined.kept.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
-            bounding_set_cut = confined.bounded,
-            "privileges of the serving threads given up"
-        ),
-        Err(error) => warn!(%error, "cannot give up privileges"),
-    }
+    let entering = Arc::clone(&sandbox);
+    settings.start(move || entering.enter(Role::WebConfig, privileges::READING))?;
+    // What is taken is taken from threads: the runtime's inherit what is left to this one.
+    sandbox.enter(Role::Serving, app::SERVING_CAPABILITIES);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(8)
@@ -165,7 +179,7 @@ fn run(flags: &Flags, hangup: &AtomicBool) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    let served = runtime.block_on(serve(flags, hangup, listeners, Arc::clone(&source)));
+    let served = runtime.block_on(serve(flags, hangup, listeners, Arc::clone(&source), metrics, settings));
     runtime.shutdown_timeout(web::DRAIN_TIMEOUT);
     // Detaches what the source attached.
     drop(source);
@@ -177,20 +191,22 @@ fn run(flags: &Flags, hangup: &AtomicBool) -> anyhow::Result<()> {
 async fn serve(
     flags: &Flags,
     hangup: &AtomicBool,
-    listeners: Vec<std::net::TcpListener>,
+    listeners: Vec<Listener>,
     source: Arc<dyn MetricSource>,
+    metrics: Arc<SelfMetrics>,
+    settings: Arc<Settings>,
 ) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     let reload = reload_on_hangup(Arc::clone(&source), hangup).context("listening for SIGHUP")?;
     tokio::spawn(reload);
     for listener in &listeners {
-        info!(address = web::local_address(listener), path = flags.telemetry_path, "serving");
+        info!(address = %listener, path = flags.telemetry_path, "serving");
     }
-    let metrics = Arc::<SelfMetrics>::default();
     let process = ProcessCollector::new(&flags.paths.procfs);
     let exposition = Exposition::new(Arc::clone(&source), Arc::clone(&metrics), process);
-    let site = Arc::new(Site::new(source, metrics, exposition, flags.telemetry_path.clone()));
+    let site = Site::new(source, Arc::clone(&metrics), exposition, flags.telemetry_path.clone());
+    let site = Arc::new(site);
     tokio::spawn({
         let site = Arc::clone(&site);
         async move { site.warm_up().await }
@@ -202,7 +218,7 @@ async fn serve(
         };
         info!(signal = name, "ending: no more connections are accepted, running scrapes finish");
     };
-    web::serve(listeners, site, web::Limits::default(), ended).await.context("serving")
+    web::serve(listeners, site, settings, metrics, web::Limits::default(), ended).await.context("serving")
 }
 
 /// Reloads at each SIGHUP from now on, and at once if one came while the program started.

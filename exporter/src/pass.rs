@@ -167,6 +167,7 @@ impl PassThread {
         messages: Messages,
         shared: Arc<Shared>,
         confine: impl FnOnce() + Send + 'static,
+        confine_waker: impl FnOnce() + Send + 'static,
     ) -> anyhow::Result<Self> {
         let (requests, receiver) = sync_channel(4);
         let (started, answer) = sync_channel(1);
@@ -206,7 +207,7 @@ impl PassThread {
             // One that waits already does for this one as well.
             let wake =
                 move || !matches!(requests.try_send(Request::Drain), Err(TrySendError::Disconnected(_)));
-            Waker::start(ring, wake).context("starting the waker thread")
+            Waker::start(ring, wake, confine_waker).context("starting the waker thread")
         });
         Ok(Self { requests: Some(requests), waker: waker.transpose()?, thread: Some(thread) })
     }

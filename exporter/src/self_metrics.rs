@@ -2,7 +2,10 @@
 //! What the exporter tells of itself: its build, how it is scraped, and the process as every client library names it.
 
 mod process;
+mod sandbox;
+mod web;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
@@ -13,6 +16,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use crate::source::{Family, FamilyKind, Unit};
 
 pub use process::{PROCESS_FAMILIES, ProcessCollector};
+pub use sandbox::{FAMILIES as SANDBOX_FAMILIES, SandboxMetrics};
+pub use web::{FAMILIES as WEB_FAMILIES, Refusal, Reload, WebMetrics};
 
 /// The exporter's own families, in the order they are exposed.
 pub static FAMILIES: &[&Family] = &[BUILD, PASS_DURATION, SCRAPE_DURATION, RESPONSES];
@@ -64,7 +69,7 @@ const RESPONSES: &Family = &Family {
 const DURATION_BUCKETS: &str = "powers of four from 1/1024 s (0.98 ms) to 4 s";
 
 /// Every status code that the web side answers with.
-const CODES: [u16; 6] = [200, 400, 404, 405, 500, 503];
+const CODES: [u16; 9] = [200, 400, 401, 404, 405, 413, 429, 500, 503];
 
 /// Counts what the web side does. One for the whole program.
 #[derive(Debug)]
@@ -72,6 +77,8 @@ pub struct SelfMetrics {
     passes: Histogram,
     scrapes: Histogram,
     responses: [Counter; CODES.len()],
+    web: Arc<WebMetrics>,
+    sandbox: Arc<SandboxMetrics>,
 }
 
 impl Default for SelfMetrics {
@@ -81,6 +88,8 @@ impl Default for SelfMetrics {
             passes: durations(),
             scrapes: durations(),
             responses: std::array::from_fn(|_| Counter::default()),
+            web: Arc::default(),
+            sandbox: Arc::default(),
         }
     }
 }
@@ -94,6 +103,16 @@ impl SelfMetrics {
     /// A scrape's answer is ready to be sent.
     pub fn scrape(&self, took: Duration) {
         self.scrapes.observe(took.as_secs_f64());
+    }
+
+    /// Who is turned away.
+    pub const fn web(&self) -> &Arc<WebMetrics> {
+        &self.web
+    }
+
+    /// Whether the threads are confined.
+    pub const fn sandbox(&self) -> &Arc<SandboxMetrics> {
+        &self.sandbox
     }
 
     /// An HTTP request was answered.
@@ -119,6 +138,7 @@ impl Collector for SelfMetrics {
         for (code, counter) in CODES.iter().zip(&self.responses) {
             counter.encode(responses.encode_family(&[("code", *code)])?)?;
         }
-        Ok(())
+        self.web.encode(&mut encoder)?;
+        self.sandbox.encode(&mut encoder)
     }
 }

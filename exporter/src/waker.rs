@@ -18,11 +18,15 @@ pub struct Waker {
 }
 
 impl Waker {
-    /// Calls `wake` each time that the ring's programs ask for it, until it returns false.
+    /// Calls `confine` on a thread of its own, then `wake` each time that the ring's programs ask for it, until it returns false.
     ///
     /// # Errors
     /// When the kernel has no file descriptors or threads left.
-    pub fn start(ring: OwnedFd, wake: impl Fn() -> bool + Send + 'static) -> io::Result<Self> {
+    pub fn start(
+        ring: OwnedFd,
+        wake: impl Fn() -> bool + Send + 'static,
+        confine: impl FnOnce() + Send + 'static,
+    ) -> io::Result<Self> {
         let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let stop = eventfd(0, EventfdFlags::CLOEXEC)?;
         // Edges only: there is always something in the ring, and most of it can wait.
@@ -30,9 +34,7 @@ impl Waker {
         epoll::add(&poll, &stop, STOP, epoll::EventFlags::IN)?;
         let thread = std::thread::Builder::new().name("waker".to_owned()).spawn(move || {
             let _ring = ring;
-            if let Err(error) = crate::privileges::confine(&[]) {
-                tracing::warn!(%error, "the waker thread cannot give up privileges");
-            }
+            confine();
             while wait(&poll) && wake() {}
         })?;
         Ok(Self { stop, thread: Some(thread) })
@@ -78,7 +80,7 @@ mod tests {
         // An eventfd stands for the ring: each write is an edge.
         let ring = eventfd(0, EventfdFlags::CLOEXEC).unwrap();
         let (woken, wakes) = channel();
-        let waker = Waker::start(ring.try_clone().unwrap(), move || woken.send(()).is_ok()).unwrap();
+        let waker = Waker::start(ring.try_clone().unwrap(), move || woken.send(()).is_ok(), || ()).unwrap();
         for _ in 0..3 {
             rustix::io::write(&ring, &1u64.to_ne_bytes()).unwrap();
             wakes.recv_timeout(Duration::from_secs(5)).unwrap();

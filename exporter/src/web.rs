@@ -1,30 +1,47 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The HTTP side: listens, serves, and ends in good order.
 
+mod auth;
+mod config;
 mod connection;
 mod flows;
+mod gate;
+mod guarded;
 mod html;
 mod landing;
 mod listen;
 mod passes;
+mod renderings;
 mod routes;
+mod slots;
+mod stream;
 mod units;
 
 #[cfg(test)]
 pub mod fake;
 
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tracing::warn;
 
-pub use listen::{listen, local_address};
+use crate::self_metrics::SelfMetrics;
+use connection::Accepting;
+use gate::Gate;
+
+pub use config::{Settings, WebConfig, files_of};
+pub use listen::{Listener, listen, open};
 pub use routes::Site;
 
-/// Connections served at the same time. More wait in the kernel's accept queue until one ends.
+/// Connections at the same time. One more takes the place of the one that has waited longest for its client.
 pub const MAX_CONNECTIONS: usize = 256;
+
+/// Bytes of responses that clients have yet to take, all together. Beyond it, who takes longest is cut off.
+pub const MAX_RESPONSE_BYTES: usize = 64 << 20;
+
+/// How long a TLS handshake may take.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a request may take to arrive, and a connection may stay idle between two.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
@@ -40,6 +57,10 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Limits {
     /// See [`MAX_CONNECTIONS`].
     pub connections: usize,
+    /// See [`MAX_RESPONSE_BYTES`].
+    pub response_bytes: usize,
+    /// See [`HANDSHAKE_TIMEOUT`].
+    pub handshake: Duration,
     /// See [`HEADER_TIMEOUT`].
     pub header: Duration,
     /// See [`RESPONSE_TIMEOUT`].
@@ -52,6 +73,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: MAX_CONNECTIONS,
+            response_bytes: MAX_RESPONSE_BYTES,
+            handshake: HANDSHAKE_TIMEOUT,
             header: HEADER_TIMEOUT,
             response: RESPONSE_TIMEOUT,
             drain: DRAIN_TIMEOUT,
@@ -63,35 +86,34 @@ impl Default for Limits {
 /// finished, or after `limits.drain`.
 ///
 /// # Errors
-/// When a listener cannot be used by the runtime.
+/// When a listener cannot be used by the runtime, or the kernel gives no random numbers.
 pub async fn serve(
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     site: Arc<Site>,
+    settings: Arc<Settings>,
+    metrics: Arc<SelfMetrics>,
     limits: Limits,
     ended: impl Future<Output = ()>,
-) -> std::io::Result<()> {
-    let listeners: Vec<_> =
-        listeners.into_iter().map(tokio::net::TcpListener::from_std).collect::<Result<_, _>>()?;
-    let slots = Arc::new(Semaphore::new(limits.connections));
+) -> anyhow::Result<()> {
+    let files: Vec<_> = listeners.iter().filter_map(Listener::file).collect();
+    let listeners: Vec<_> = listeners.into_iter().map(Accepting::new).collect::<Result<_, _>>()?;
+    let gate = Arc::new(Gate::new(site, settings, metrics, limits)?);
     let (end, ending) = watch::channel(());
     for listener in listeners {
-        tokio::spawn(connection::accept(
-            listener,
-            Arc::clone(&site),
-            limits,
-            Arc::clone(&slots),
-            ending.clone(),
-        ));
+        tokio::spawn(connection::accept(listener, Arc::clone(&gate), ending.clone()));
     }
     drop(ending);
     ended.await;
     // The receivers see the sender go.
     drop(end);
-    let all = u32::try_from(limits.connections).unwrap_or(u32::MAX);
-    if tokio::time::timeout(limits.drain, slots.acquire_many(all)).await.is_err() {
-        let left = limits.connections - slots.available_permits();
+    for file in files {
+        if let Err(error) = listen::remove(&file) {
+            warn!(socket = %file.0.display(), %error, "cannot remove the socket");
+        }
+    }
+    if tokio::time::timeout(limits.drain, gate.slots.empty()).await.is_err() {
         warn!(
-            connections = left,
+            connections = gate.slots.open(),
             seconds = limits.drain.as_secs_f64(),
             "gave up on responses that did not finish"
         );

@@ -86,6 +86,20 @@ struct Facts {
     image: String,
 }
 
+/// The directories in which [`ContainerNames`] looks, whether they are there or not, and those of the host's own files:
+/// `passwd`, `hostname`, `resolv.conf`.
+pub fn container_directories(rootfs: &Path) -> Vec<PathBuf> {
+    let names = ContainerNames::new(rootfs);
+    let mut directories =
+        vec![rootfs.join("etc"), rootfs.join("run/containerd"), rootfs.join("var/lib/containers")];
+    directories.extend(names.docker.iter().map(|root| root.join("containers")));
+    let passwd = read_capped(&rootfs.join("etc/passwd"), MAX_JSON).unwrap_or_default();
+    let homes = String::from_utf8_lossy(&passwd);
+    let homes = homes.lines().filter_map(|line| line.split(':').nth(5)).filter(|home| home.len() > 1);
+    directories.extend(homes.map(|home| below(rootfs, home).join(".local/share/containers")));
+    directories
+}
+
 impl ContainerNames {
     pub fn new(rootfs: &Path) -> Self {
         #[derive(Deserialize)]

@@ -20,7 +20,7 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<(File, Metadata)> {
 ///
 /// # Errors
 /// The system's, `InvalidInput` if it is not a regular file, `FileTooLarge` if it is longer than `cap`.
-pub(crate) fn read_capped(path: &Path, cap: u64) -> io::Result<Vec<u8>> {
+pub fn read_capped(path: &Path, cap: u64) -> io::Result<Vec<u8>> {
     let (file, _) = open_regular(path)?;
     read_open(file, cap)
 }
@@ -37,8 +37,10 @@ pub(crate) fn read_open(file: File, cap: u64) -> io::Result<Vec<u8>> {
 
 /// What tells that a file is another or was written to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Signature {
+pub struct Signature {
+    /// Device that the file is on.
     pub device: u64,
+    /// Its number there.
     pub inode: u64,
     size: u64,
     modified: (i64, i64),

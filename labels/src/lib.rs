@@ -68,13 +68,16 @@ pub use cloud::metadata::{Endpoint, EndpointError, Instance, MetadataConfig, Met
 pub use cloud::ranges::fuzz_cloud_ranges;
 pub use cloud::ranges::{MAX_BYTES as MAX_CLOUD_RANGES_BYTES, check_cloud_ranges};
 pub use conntrack::Conntrack;
+pub use container_names::container_directories;
 pub use dns_names::{check_external_patterns, registrable_domain};
+pub use file::{Signature, read_capped};
 pub use identity::{Identity, Kind, MAX_LABEL_BYTES};
 pub use kubernetes::cluster::{Cluster, PodScope};
 /// What the watches tell a [`Cluster`]: public for the benchmarks alone.
 #[doc(hidden)]
 pub use kubernetes::objects;
 pub use names_file::{MAX_BYTES as MAX_NAMES_FILE_BYTES, check_names_file};
+pub use operator_file::yaml::read as read_yaml;
 pub use operator_file::{Fault, FileError};
 pub use owner::{Owner, Process, ProcessHierarchy};
 pub use resolver::{Config, Error, Resolver, host_name};

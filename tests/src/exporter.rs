@@ -5,7 +5,7 @@ use std::env;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -49,9 +49,10 @@ pub fn binary() -> Result<PathBuf> {
 /// A binary of the profile that the running test was built with.
 pub fn beside_test(name: &str) -> Result<PathBuf> {
     let test = env::current_exe().context("finding this test's own binary")?;
-    let profile =
-        test.parent().and_then(Path::parent).context("this test's binary has no target directory")?;
-    Ok(profile.join(name))
+    let directory = test.parent().context("this test's binary has no target directory")?;
+    // Tests are one level deeper than programs.
+    let profile = if directory.ends_with("deps") { directory.parent() } else { Some(directory) };
+    Ok(profile.context("this test's binary has no target directory")?.join(name))
 }
 
 /// A running exporter on a loopback port of its own.

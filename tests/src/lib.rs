@@ -40,6 +40,7 @@ pub mod terminal;
 pub mod traffic;
 pub mod truth;
 pub mod udp;
+pub mod web;
 
 pub mod prelude {
     //! What nearly every test uses.

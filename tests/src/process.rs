@@ -27,6 +27,8 @@ const PACKAGE_OF: &[(&str, &str)] = &[
     ("promtool", "prometheus"),
     ("amtool", "prometheus-alertmanager"),
     ("prometheus-alertmanager", "prometheus-alertmanager"),
+    ("openssl", "openssl"),
+    ("setcap", "libcap2-bin"),
     ("setpriv", "util-linux"),
     ("systemd-socket-activate", "systemd"),
     ("unbound-checkconf", "unbound"),

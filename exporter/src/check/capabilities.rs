@@ -7,7 +7,7 @@ use caps::{Capability, CapsHashSet};
 use flowgauge_labels::{Mode, cgroup_layout};
 
 use super::{Item, Verdict};
-use crate::flags::Flags;
+use crate::flags::{Flags, ListenAddress};
 use crate::{kubernetes, plan, privileges};
 
 /// The first port that anybody may listen on, unless the kernel says otherwise.
@@ -59,7 +59,7 @@ fn item(need: &Need, effective: &CapsHashSet) -> Item {
 
 fn needs(flags: &Flags) -> Vec<Need> {
     let packets = flags.collector_udp() || flags.collector_dns() || flags.collector_http();
-    let bpf = packets || flags.collector_tcp();
+    let bpf = packets || flags.collector_tcp() || flags.collector_drops();
     let when = |needed: bool, verdict| needed.then_some(verdict);
     let in_cluster = matches!(kubernetes::connection(flags), Ok(Some(_)));
     let translations = plan::dials_services(flags);
@@ -69,7 +69,8 @@ fn needs(flags: &Flags) -> Vec<Need> {
     let outside = translations && !in_network_namespace_of_host(&flags.paths.procfs);
     let unprivileged = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
     let unprivileged = unprivileged.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(UNPRIVILEGED);
-    let low = flags.listen_addresses.iter().any(|address| (1..unprivileged).contains(&address.port));
+    let is_low = |address: &ListenAddress| matches!(address, ListenAddress::Tcp { port, .. } if (1..unprivileged).contains(port));
+    let low = !flags.serving.systemd_socket && flags.listen_addresses.iter().any(is_low);
     let for_bpf = |capability: &Capability| match capability {
         Capability::CAP_BPF | Capability::CAP_PERFMON => true,
         Capability::CAP_NET_ADMIN => !translations,

@@ -9,6 +9,7 @@ use flowgauge_probes::tcp;
 
 use super::Item;
 use crate::flags::{Flags, KubernetesMode};
+use crate::sandbox::Sandbox;
 use crate::{app, kubernetes, new_groups, plan};
 
 /// Time for the watches to deliver a first list, or to fail.
@@ -20,8 +21,9 @@ const LISTING: Duration = Duration::from_millis(500);
 
 /// How each would fare.
 pub fn items(flags: &Flags) -> Vec<Item> {
-    let started = kubernetes::connection(flags)
-        .and_then(|connection| connection.map(|connection| kubernetes::start(flags, connection)).transpose());
+    let sandbox = Sandbox::prepare(flags, Arc::default());
+    let start = |connection| kubernetes::start(flags, connection, &sandbox);
+    let started = kubernetes::connection(flags).and_then(|connection| connection.map(start).transpose());
     let (kubernetes, failed) = match started {
         Ok(kubernetes) => (kubernetes, None),
         Err(error) => (None, Some(SourceStatus::failed("kubernetes", format!("{error:#}")))),

@@ -2,7 +2,7 @@
 //! Which format and coding a scrape gets: RFC 9110 section 12.5, with Prometheus' parameters.
 
 /// The text format of a scrape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
     /// OpenMetrics 1.0.0.
     OpenMetrics,
@@ -93,7 +93,7 @@ struct Weight {
 }
 
 /// How a scrape is compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Coding {
     /// Not at all.
     Identity,

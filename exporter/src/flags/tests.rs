@@ -7,8 +7,8 @@ use std::time::Duration;
 use flowgauge_labels::{MetadataMode, Provider};
 
 use super::{
-    CheckFlags, Command, DEFAULT_LABELS, Flags, Host, KubernetesMode, LogFormat, OPTIONAL_LABELS,
-    PodsWatched, Usage,
+    CheckFlags, Command, DEFAULT_LABELS, Flags, Host, KubernetesMode, ListenAddress, LogFormat,
+    OPTIONAL_LABELS, PodsWatched, Usage,
 };
 
 fn parse(arguments: &[&str]) -> Result<Flags, Usage> {
@@ -110,7 +110,8 @@ fn values() {
     .unwrap();
     let shown: Vec<_> = flags.listen_addresses.iter().map(ToString::to_string).collect();
     assert_eq!(shown, ["127.0.0.1:0", "[::1]:9", "localhost:80"]);
-    assert_eq!(flags.listen_addresses[2].host, Host::Name("localhost".to_owned()));
+    let ListenAddress::Tcp { host, .. } = &flags.listen_addresses[2] else { panic!("no port") };
+    assert_eq!(*host, Host::Name("localhost".to_owned()));
     assert_eq!(flags.labels_add.0, ["client_pod", "server_pod"]);
     assert_eq!(flags.labels_drop.0, ["server_zone"]);
     assert_eq!(flags.service_ports(), [50051, 33000]);

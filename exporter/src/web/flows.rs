@@ -49,7 +49,7 @@ pub async fn answer<B>(
         Err(mistake) => return text(StatusCode::BAD_REQUEST, format!("{mistake}\n")),
     };
     let missed = match tokio::time::timeout(PATIENCE, passes.fresh()).await {
-        Ok(Ok(())) => None,
+        Ok(Ok(_)) => None,
         Ok(Err(reason)) => Some(format!("The last pass failed: {reason}")),
         Err(_) => Some(format!("No pass ended within {} s.", PATIENCE.as_secs())),
     };

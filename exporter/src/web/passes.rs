@@ -42,20 +42,20 @@ impl Passes {
         Arc::new(Self { source, metrics, state: Mutex::default(), ended })
     }
 
-    /// Waits for a pass that began after this call.
+    /// Waits for a pass that began after this call, and says which it was.
     ///
     /// The pass goes on when the caller gives up waiting.
     ///
     /// # Errors
     /// Why that pass failed.
-    pub async fn fresh(self: &Arc<Self>) -> Result<(), Arc<str>> {
+    pub async fn fresh(self: &Arc<Self>) -> Result<u64, Arc<str>> {
         let mut ended = self.ended.subscribe();
         let wanted = self.state.lock().begun + 1;
         loop {
             {
                 let latest = ended.borrow_and_update();
                 if latest.number >= wanted {
-                    return latest.result.clone();
+                    return latest.result.clone().map(|()| latest.number);
                 }
             }
             self.begin_unless_running();
@@ -113,7 +113,7 @@ mod tests {
             })
             .collect();
         for scrape in scrapes {
-            assert_eq!(scrape.await.unwrap(), Ok(()));
+            assert!(scrape.await.unwrap().is_ok());
         }
         let run = fake.passes();
         assert!((1..=2).contains(&run), "{run} passes for 50 scrapes");
@@ -154,6 +154,6 @@ mod tests {
         fake.panic();
         assert_eq!(passes.fresh().await, Err("the pass panicked".into()));
         fake.mend();
-        assert_eq!(passes.fresh().await, Ok(()));
+        assert_eq!(passes.fresh().await, Ok(3));
     }
 }

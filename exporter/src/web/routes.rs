@@ -15,6 +15,7 @@ use tracing::{error, info};
 use super::flows;
 use super::landing::Landing;
 use super::passes::Passes;
+use super::renderings::Renderings;
 use crate::exposition::{Coding, Exposition, Format};
 use crate::quiet::Quiet;
 use crate::self_metrics::SelfMetrics;
@@ -37,6 +38,7 @@ pub struct Site {
     telemetry_path: String,
     was_ready: AtomicBool,
     renderings: Semaphore,
+    renderings_of_passes: Renderings,
     failures: Quiet,
 }
 
@@ -59,6 +61,7 @@ impl Site {
             telemetry_path,
             was_ready: AtomicBool::new(false),
             renderings: Semaphore::new(MAX_RENDERINGS),
+            renderings_of_passes: Renderings::default(),
             failures: Quiet::default(),
         }
     }
@@ -128,9 +131,14 @@ impl Site {
     }
 
     async fn render(&self, format: Format, coding: Coding) -> Result<Bytes, Arc<str>> {
-        tokio::time::timeout(PASS_TIMEOUT, self.passes.fresh())
+        let pass = tokio::time::timeout(PASS_TIMEOUT, self.passes.fresh())
             .await
             .map_err(|_| format!("the pass did not end within {} s", PASS_TIMEOUT.as_secs()))??;
+        let rendered = self.renderings_of_passes.of(pass, format, coding);
+        rendered.get_or_try_init(|| self.render_now(format, coding)).await.cloned()
+    }
+
+    async fn render_now(&self, format: Format, coding: Coding) -> Result<Bytes, Arc<str>> {
         let _turn = self.renderings.acquire().await.map_err(|error| error.to_string())?;
         let exposition = Arc::clone(&self.exposition);
         match tokio::task::spawn_blocking(move || exposition.render(format, coding)).await {

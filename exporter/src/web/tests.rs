@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The server over real sockets, with clients as bad as they come.
 
+mod configured;
+
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -9,12 +11,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::fake::Fake;
-use super::{Limits, Site, listen, serve};
+use super::{Limits, Settings, Site, listen, serve};
 use crate::exposition::Exposition;
 use crate::self_metrics::{ProcessCollector, SelfMetrics};
 
 const LIMITS: Limits = Limits {
     connections: 8,
+    response_bytes: 1 << 20,
+    handshake: Duration::from_millis(300),
     header: Duration::from_millis(300),
     response: Duration::from_millis(500),
     drain: Duration::from_millis(1500),
@@ -24,6 +28,7 @@ const LIMITS: Limits = Limits {
 struct Server {
     address: SocketAddr,
     fake: Arc<Fake>,
+    settings: Arc<Settings>,
     end: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -34,12 +39,21 @@ impl Server {
     }
 
     fn with_telemetry_path(fake: Arc<Fake>, path: &str) -> Self {
+        Self::configured(fake, path, None)
+    }
+
+    /// With a web configuration.
+    fn configured(fake: Arc<Fake>, path: &str, config: Option<&std::path::Path>) -> Self {
         let listeners = listen(&["127.0.0.1:0".parse().unwrap()]).unwrap();
-        let address = listeners[0].local_addr().unwrap();
+        let address = listeners[0].to_string().parse().unwrap();
         let metrics = Arc::<SelfMetrics>::default();
+        let settings = Arc::new(Settings::open(config, Arc::clone(metrics.web())).unwrap());
+        settings.start(|| ()).unwrap();
         let process = ProcessCollector::new(std::path::Path::new("/proc"));
         let exposition = Exposition::new(Arc::clone(&fake) as _, Arc::clone(&metrics), process);
-        let site = Arc::new(Site::new(Arc::clone(&fake) as _, metrics, exposition, path.to_owned()));
+        let site = Site::new(Arc::clone(&fake) as _, Arc::clone(&metrics), exposition, path.to_owned());
+        let site = Arc::new(site);
+        let serving = Arc::clone(&settings);
         let (end, ended) = tokio::sync::oneshot::channel();
         let thread = std::thread::spawn(move || {
             let runtime =
@@ -47,9 +61,9 @@ impl Server {
             let ended = async {
                 let _ = ended.await;
             };
-            runtime.block_on(serve(listeners, site, LIMITS, ended)).unwrap();
+            runtime.block_on(serve(listeners, site, serving, metrics, LIMITS, ended)).unwrap();
         });
-        Self { address, fake, end: Some(end), thread: Some(thread) }
+        Self { address, fake, settings, end: Some(end), thread: Some(thread) }
     }
 
     fn connect(&self) -> TcpStream {
@@ -226,7 +240,7 @@ fn slow_and_idle_clients_are_let_go_and_keep_nobody_out() {
             std::thread::sleep(Duration::from_millis(20));
         }
     });
-    assert_eq!(status(&server.get("/-/healthy")), "200", "waits for a slot, and gets one");
+    assert_eq!(status(&server.get("/-/healthy")), "200", "takes the place of the one that waited longest");
     for client in &mut clients {
         read_all(client);
     }
@@ -316,10 +330,42 @@ fn the_manual_tells_the_limits() {
     let limits = Limits::default();
     for told in [
         format!("{} connections at a time", limits.connections),
+        format!("{} s for a TLS handshake", limits.handshake.as_secs()),
+        format!("{} MiB of responses", limits.response_bytes >> 20),
         format!("{} s for a request to arrive", limits.header.as_secs()),
         format!("{} s to take a response", limits.response.as_secs()),
         format!("finishes running scrapes (at most {} s)", limits.drain.as_secs()),
     ] {
         assert!(manual.contains(&told), "docs/operations.md should say {told:?}");
     }
+}
+
+#[test]
+fn bodies_are_refused() {
+    let server = Server::start(Fake::taking(Duration::ZERO));
+    for request in [
+        &b"GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"[..],
+        b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    ] {
+        // Not waited for, and the connection ends.
+        let answer = server.talk(request);
+        assert_eq!(status(&answer), "413", "{answer}");
+        assert!(answer.contains("connection: close\r\n"), "{answer}");
+    }
+    assert_eq!(server.fake.passes(), 0);
+}
+
+#[test]
+fn a_crowd_that_says_nothing_keeps_nobody_out() {
+    let server = Server::start(Fake::taking(Duration::ZERO));
+    let mut crowd: Vec<_> = (0..5 * LIMITS.connections).map(|_| server.connect()).collect();
+    assert_eq!(status(&server.get("/-/healthy")), "200");
+    // The first have left for the later ones, long before their time was up.
+    assert_eq!(read_all(&mut crowd[0]), "");
+    let metrics = server.get("/metrics");
+    let left = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("flowgauge_web_refusals_total{reason=\"connection_limit\"} "));
+    assert!(left.unwrap().parse::<usize>().unwrap() >= 4 * LIMITS.connections, "{left:?}");
 }

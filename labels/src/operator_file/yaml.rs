@@ -29,7 +29,8 @@ impl fmt::Display for Fault {
 }
 
 impl Fault {
-    pub(crate) fn at(place: Location, what: impl Into<String>) -> Self {
+    /// At a place that the YAML library told.
+    pub fn at(place: Location, what: impl Into<String>) -> Self {
         Fault { line: place.line(), column: place.column(), what: what.into() }
     }
 }
@@ -38,7 +39,7 @@ impl Fault {
 ///
 /// # Errors
 /// The first fault in the order of the file.
-pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8], nothing: &str) -> Result<T, Fault> {
+pub fn read<T: DeserializeOwned>(bytes: &[u8], nothing: &str) -> Result<T, Fault> {
     let text = std::str::from_utf8(bytes).map_err(|e| {
         let good = &bytes[..e.valid_up_to()];
         let line_start = good.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);

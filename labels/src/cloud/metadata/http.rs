@@ -28,6 +28,13 @@ impl Default for Endpoint {
     }
 }
 
+impl Endpoint {
+    /// The TCP port that is connected to.
+    pub fn port(&self) -> u16 {
+        self.0.port_u16().unwrap_or(80)
+    }
+}
+
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "http://{}", self.0)

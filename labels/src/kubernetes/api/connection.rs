@@ -26,6 +26,11 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Whether the credentials come from a program that is run each time they are needed.
+    pub fn runs_program(&self) -> bool {
+        self.credentials.config.auth_info.exec.is_some()
+    }
+
     /// The server's address, as configured.
     pub fn server(&self) -> String {
         self.credentials.server()
