@@ -5,7 +5,7 @@ use std::env;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -46,12 +46,12 @@ pub fn binary() -> Result<PathBuf> {
     Ok(path)
 }
 
-/// A binary of the profile that the running test was built with.
+/// A binary of the profile that the running test or program was built with.
 pub fn beside_test(name: &str) -> Result<PathBuf> {
-    let test = env::current_exe().context("finding this test's own binary")?;
-    let profile =
-        test.parent().and_then(Path::parent).context("this test's binary has no target directory")?;
-    Ok(profile.join(name))
+    let itself = env::current_exe().context("finding this test's own binary")?;
+    // Tests are in `deps`, programs beside it.
+    let mut above = itself.ancestors().skip(1).skip_while(|directory| directory.ends_with("deps"));
+    Ok(above.next().context("this test's binary has no target directory")?.join(name))
 }
 
 /// A running exporter on a loopback port of its own.
