@@ -21,6 +21,7 @@ pub mod kernels;
 pub mod kubernetes;
 pub mod metadata_server;
 pub mod metrics;
+pub mod monitoring;
 pub mod names;
 pub mod netns;
 pub mod nginx;
