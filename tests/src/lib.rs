@@ -28,6 +28,7 @@ pub mod nginx;
 pub mod process;
 pub mod prometheus;
 pub mod raw;
+pub mod shop;
 pub mod stage;
 mod subnet;
 mod sweep;
