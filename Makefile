@@ -34,7 +34,7 @@ INSTALL := packages/install.sh
 PYTHON_DIR := $(TARGET_DIR)/python
 export FLOWGAUGE_TEST_PYTHON := $(PYTHON_DIR)
 
-.PHONY: help run build test test-kernels bench soak lint docs alerts dashboards check-dashboards pictures deny clean
+.PHONY: help run build demo test test-kernels bench soak lint docs alerts dashboards check-dashboards pictures deny clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -61,6 +61,13 @@ test-kernels: ## the TCP collector under Debian's 6.1 and 6.12 kernels
 	@$(INSTALL) packages/build.txt packages/kernels.txt
 	@$(MAKE) --no-print-directory build
 	$(CARGO) test --package flowgauge-tests --test kernels -- --nocapture
+
+demo: ## a small shop on this machine, watched and alerted on, and things to break in it (ARGS="--for=1h")
+	$(need-root)
+	@$(INSTALL) packages/build.txt packages/demo.txt
+	@$(MAKE) --no-print-directory build
+	$(CARGO) build --quiet --package flowgauge-tests --bins
+	$(RUNNER) $(CARGO) run --quiet --package flowgauge-tests --bin fg-demo -- $(ARGS)
 
 bench: ## the cost table
 	$(need-root)

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::netns::PREFIX;
+
 /// A cgroup v2 directory; removed when dropped, so every process in it must have ended by then.
 #[derive(Debug)]
 pub struct Cgroup {
@@ -82,10 +84,13 @@ impl Drop for Cgroup {
     }
 }
 
-/// Removes what led to a pod's or a container's cgroup, as far up as nothing else is in it.
+/// Removes what led to a pod's, a container's or a named service's cgroup, as far up as nothing else is in it.
 pub(crate) fn remove_empty_above(path: &Path) {
-    let above = path.ancestors().skip(1);
-    for path in above.take_while(|path| path.to_string_lossy().contains("kubepods")) {
+    let ours = |path: &&Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        path.to_string_lossy().contains("kubepods") || name.starts_with(PREFIX)
+    };
+    for path in path.ancestors().skip(1).take_while(ours) {
         if fs::remove_dir(path).is_err() {
             break;
         }

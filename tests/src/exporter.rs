@@ -46,13 +46,12 @@ pub fn binary() -> Result<PathBuf> {
     Ok(path)
 }
 
-/// A binary of the profile that the running test was built with.
+/// A binary of the profile that the running test or program was built with.
 pub fn beside_test(name: &str) -> Result<PathBuf> {
-    let test = env::current_exe().context("finding this test's own binary")?;
-    let directory = test.parent().context("this test's binary has no target directory")?;
-    // Tests are one level deeper than programs.
-    let profile = if directory.ends_with("deps") { directory.parent() } else { Some(directory) };
-    Ok(profile.context("this test's binary has no target directory")?.join(name))
+    let itself = env::current_exe().context("finding this test's own binary")?;
+    // Tests are in `deps`, programs beside it.
+    let mut above = itself.ancestors().skip(1).skip_while(|directory| directory.ends_with("deps"));
+    Ok(above.next().context("this test's binary has no target directory")?.join(name))
 }
 
 /// A running exporter on a loopback port of its own.

@@ -79,7 +79,7 @@ fn serve(mut stream: TcpStream, manner: Manner) {
 }
 
 /// A request's head, in lower case.
-fn read_head(stream: &mut TcpStream) -> Option<String> {
+pub(crate) fn read_head(stream: &mut TcpStream) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];

@@ -21,6 +21,8 @@ pub struct Name {
     pub zone: Option<String>,
     /// Its namespace, if any.
     pub namespace: Option<String>,
+    /// `host` or `external`, if that does not follow from the addresses.
+    pub kind: Option<String>,
 }
 
 impl Name {
@@ -65,7 +67,8 @@ impl NamesFile {
         let mut yaml = String::from("names:\n");
         for name in names {
             yaml += &format!("  - cidrs: {:?}\n    workload: {:?}\n", name.cidrs, name.workload);
-            for (key, value) in [("zone", &name.zone), ("namespace", &name.namespace)] {
+            let more = [("zone", &name.zone), ("namespace", &name.namespace), ("kind", &name.kind)];
+            for (key, value) in more {
                 if let Some(value) = value {
                     yaml += &format!("    {key}: {value:?}\n");
                 }

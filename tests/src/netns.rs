@@ -43,6 +43,11 @@ impl World {
         Host::new(name, true, Command::new("ip"))
     }
 
+    /// Adds a host whose workload is called `name` and nothing more. Only worlds that are alone on their machine may do so.
+    pub fn host_called(&self, name: &str) -> Result<Host> {
+        Host::called(name)
+    }
+
     /// Adds a host whose namespace is made from inside another's: the kernel takes some of its settings from there.
     pub fn host_within(&self, name: &str, maker: &Host) -> Result<Host> {
         Host::new(name, true, maker.command("ip"))
@@ -152,13 +157,22 @@ pub struct Host {
 
 impl Host {
     fn new(name: &str, with_cgroup: bool, maker: Command) -> Result<Self> {
-        let workload = format!("{PREFIX}{}-{}-{name}", std::process::id(), next_number());
-        let cgroup = with_cgroup.then(|| Cgroup::new(&format!("{workload}.service"))).transpose()?;
+        let unique = unique(name);
+        let cgroup = with_cgroup.then(|| Cgroup::new(&format!("{unique}.service"))).transpose()?;
+        Self::with(unique.clone(), &unique, cgroup, maker)
+    }
+
+    fn called(name: &str) -> Result<Self> {
+        let unique = unique(name);
+        let below = Path::new(&format!("{unique}.slice")).join(format!("{name}.service"));
+        Self::with(name.to_owned(), &unique, Some(Cgroup::nested(&below)?), Command::new("ip"))
+    }
+
+    fn with(workload: String, namespace: &str, cgroup: Option<Cgroup>, maker: Command) -> Result<Self> {
         let cgroup_procs = cgroup.as_ref().map_or_else(Cgroup::root_procs, |cgroup| Ok(cgroup.procs()))?;
-        let namespace = Arc::new(Namespace::new(&workload, maker)?);
         let host = Host {
             workload,
-            namespace,
+            namespace: Arc::new(Namespace::new(namespace, maker)?),
             _cgroup: cgroup,
             cgroup_procs,
             addresses: Mutex::default(),
@@ -235,7 +249,7 @@ impl Host {
         let mut command = Command::new(program);
         let (netns, cgroup_procs) =
             (Some(Arc::clone(&self.namespace.handle)), Some(Arc::clone(&self.cgroup_procs)));
-        sys::place(&mut command, Placement { netns, cgroup_procs, cpu: *lock(&self.cpu) });
+        sys::place(&mut command, Placement { netns, cgroup_procs, cpu: *lock(&self.cpu), first: false });
         command
     }
 
@@ -288,6 +302,11 @@ impl Host {
     pub fn own_range(&self, net: &Subnet) -> Result<()> {
         self.ip(&["route", "add", "local", &format!("{}/24", net.v4(0)), "dev", "lo"]).map(drop)
     }
+}
+
+/// A name that tells who made what has it, so that it is found when its maker has died.
+fn unique(name: &str) -> String {
+    format!("{PREFIX}{}-{}-{name}", std::process::id(), next_number())
 }
 
 /// Runs `ip …` outside of all hosts.

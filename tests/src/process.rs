@@ -127,6 +127,11 @@ impl Process {
         }
     }
 
+    /// The next line of its standard output, if there is one.
+    pub fn next_line(&self) -> Option<String> {
+        self.lines.try_recv().ok()
+    }
+
     /// Writes one line to its standard input.
     pub fn send(&mut self, line: &str) -> Result<()> {
         let stdin = self.stdin.as_mut().with_context(|| format!("{}: input is closed", self.what))?;

@@ -2,17 +2,18 @@
 //! Debian's Prometheus, scraping exporters.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::exporter;
+use crate::monitoring::{Labels, start};
 use crate::process::Process;
-use crate::sys::{self, Placement};
 
 /// A running Prometheus; its data is gone with it.
 #[derive(Debug)]
@@ -20,6 +21,17 @@ pub struct Prometheus {
     address: SocketAddr,
     _process: Process,
     _directory: TempDir,
+}
+
+/// An alert as Prometheus has it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Alert {
+    /// `pending` or `firing`.
+    pub state: String,
+    /// Its labels, `alertname` among them.
+    pub labels: Labels,
+    /// What it says.
+    pub annotations: Labels,
 }
 
 /// What is scraped.
@@ -62,28 +74,37 @@ impl Prometheus {
 
     /// Scrapes all of these every so many seconds.
     pub fn scraping(targets: &[Target], seconds: u32) -> Result<Self> {
-        let directory = TempDir::new()?;
-        let config = directory.path().join("prometheus.yml");
         let targets: String =
             targets.iter().enumerate().map(|(number, target)| target.config(number)).collect();
         let every = format!("  scrape_interval: {seconds}s\n  scrape_timeout: {seconds}s\n");
-        fs::write(&config, format!("global:\n{every}scrape_configs:\n{targets}"))?;
-        // Free now, and Prometheus asks for it at once.
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let mut command = Command::new("prometheus");
-        command
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()))
-            .arg(format!("--web.listen-address={address}"));
-        sys::place(&mut command, Placement::default());
-        let process = Process::spawn("prometheus", &mut command)?;
-        let prometheus = Prometheus { address, _process: process, _directory: directory };
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while !exporter::get(address, "/-/ready", "*/*").is_ok_and(|response| response.status == 200) {
-            ensure!(Instant::now() < deadline, "Prometheus is not ready: {}", prometheus._process.log());
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        Ok(prometheus)
+        Self::configured(&format!("global:\n{every}scrape_configs:\n{targets}"))
+    }
+
+    /// Does as this configuration says.
+    pub fn configured(text: &str) -> Result<Self> {
+        let directory = TempDir::new()?;
+        let config = directory.path().join("prometheus.yml");
+        fs::write(&config, text)?;
+        let (process, address) = start("Prometheus", |address| {
+            let mut command = Command::new("prometheus");
+            command
+                .arg(format!("--config.file={}", config.display()))
+                .arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()))
+                .arg(format!("--web.listen-address={address}"));
+            command
+        })?;
+        Ok(Prometheus { address, _process: process, _directory: directory })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// All alerts that are pending or firing.
+    pub fn alerts(&self) -> Result<Vec<Alert>> {
+        let mut answer = self.data("alerts", "alerts")?;
+        serde_json::from_value(answer["alerts"].take()).context("alerts of Prometheus")
     }
 
     /// The series of an instant query, as its API tells them: `metric`, and `value`.
@@ -99,11 +120,15 @@ impl Prometheus {
     }
 
     fn ask(&self, path: &str, expression: &str) -> Result<Vec<Value>> {
+        let result = self.data(path, expression)?["result"].take();
+        serde_json::from_value(result).with_context(|| format!("{expression} is not a vector"))
+    }
+
+    fn data(&self, path: &str, what: &str) -> Result<Value> {
         let answer = exporter::get(self.address, &format!("/api/v1/{path}"), "*/*")?;
         let mut answer: Value = serde_json::from_str(&answer.body)?;
-        ensure!(answer["status"] == "success", "{expression}: {answer}");
-        let result = answer["data"]["result"].take();
-        serde_json::from_value(result).with_context(|| format!("{expression} is not a vector"))
+        ensure!(answer["status"] == "success", "{what}: {answer}");
+        Ok(answer["data"].take())
     }
 
     /// The one value of an instant query; none if nothing matches.

@@ -54,9 +54,14 @@ fn filters(mode: SeccompMode, role: Role, connects: bool) -> Result<[BpfProgram;
     Ok([allowed.try_into()?, denied.try_into()?])
 }
 
+/// Whether the thread runs BPF programs that are loaded: those that count, and the one that tells namespaces apart.
+const fn runs_programs(role: Role) -> bool {
+    matches!(role, Role::Probes { .. } | Role::Netstat)
+}
+
 fn denied(role: Role, connects: bool) -> Rules {
     let mut rules: Rules = lists::DENIED.iter().map(|call| (*call, Vec::new())).collect();
-    if !matches!(role, Role::Probes { .. }) {
+    if !runs_programs(role) {
         rules.insert(libc::SYS_bpf, Vec::new());
     }
     if !connects {
@@ -67,7 +72,7 @@ fn denied(role: Role, connects: bool) -> Rules {
 
 fn allowed(role: Role, connects: bool) -> Result<Rules, seccompiler::Error> {
     let mut rules: Rules = lists::ALLOWED.iter().map(|call| (*call, Vec::new())).collect();
-    if matches!(role, Role::Probes { .. }) {
+    if runs_programs(role) {
         rules.insert(libc::SYS_bpf, Vec::new());
     }
     if connects {

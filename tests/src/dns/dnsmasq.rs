@@ -103,6 +103,11 @@ impl Dnsmasq {
         Ok(log)
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: i32) -> Result<()> {
+        self.process.signal(signal)
+    }
+
     /// The process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
