@@ -106,6 +106,8 @@ def schema():
                 compare(part["properties"][key], value, f"{path}.{key}".lstrip("."))
 
     compare(document, yaml.safe_load((CHART / "values.yaml").read_text()), "")
+    # A chart that has this one among its own gives it what is global.
+    objects({"global": {"imageRegistry": "registry.example.org"}})
 
 
 def rules():
