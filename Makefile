@@ -34,7 +34,7 @@ INSTALL := packages/install.sh
 PYTHON_DIR := $(TARGET_DIR)/python
 export FLOWGAUGE_TEST_PYTHON := $(PYTHON_DIR)
 
-.PHONY: help run build demo test test-kernels bench soak lint docs alerts dashboards check-dashboards pictures deny clean
+.PHONY: help run build demo test test-kernels bench soak lint docs alerts dashboards check-dashboards pictures chart deny clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -119,6 +119,10 @@ pictures: ## docs/pictures: the dashboards, drawn from what their queries bring 
 	@$(MAKE) --no-print-directory build
 	FLOWGAUGE_PICTURES=$(TARGET_DIR)/pictures.json $(RUNNER) $(CARGO) test --package flowgauge-tests --test dashboards every_query
 	python3 dashboards/pictures/draw.py $(TARGET_DIR)/pictures.json docs/pictures
+
+chart: ## charts/flowgauge's copies of alerts and dashboards, its table of values, contrib/kubernetes/flowgauge.yaml
+	@packages/python.sh tests/requirements.txt $(PYTHON_DIR)
+	$(PYTHON_DIR)/bin/python charts/generate.py
 
 deny: ## licences and banned crates of the dependency tree
 	@command -v cargo-deny >/dev/null || { echo "cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }

@@ -5,8 +5,12 @@ use std::path::Path;
 use std::process::Command;
 
 fn main() {
-    let revision =
-        output("git", &["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".to_owned());
+    // Sources without their history, as in a container's build, have it told.
+    println!("cargo::rerun-if-env-changed=FLOWGAUGE_REVISION");
+    let told = std::env::var("FLOWGAUGE_REVISION").ok().filter(|revision| !revision.is_empty());
+    let revision = told
+        .or_else(|| output("git", &["rev-parse", "--short=12", "HEAD"]))
+        .unwrap_or_else(|| "unknown".to_owned());
     println!("cargo::rustc-env=FLOWGAUGE_REVISION={revision}");
     let compiler = std::env::var("RUSTC").ok().and_then(|rustc| output(&rustc, &["--version"]));
     let release = compiler.as_deref().and_then(|line| line.split(' ').nth(1)).unwrap_or("unknown");

@@ -10,7 +10,7 @@ use std::env;
 use std::fs;
 use std::time::{Instant, SystemTime};
 
-use flowgauge_tests::dashboards::{self, NOT_BUILT, Query, Shop, substituted};
+use flowgauge_tests::dashboards::{self, Query, Shop, substituted};
 use flowgauge_tests::prelude::*;
 use flowgauge_tests::prometheus::{Prometheus, Target};
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ const NOTHING_HERE: [(&str, &str); 6] = [
     ("interface_speed_bytes", "most virtual machines' drivers tell no speed"),
     ("netstat_", "served once it has happened in a namespace; tests/node_netstat.rs makes it happen"),
     ("node_pressure", "kernels may be built or booted without pressure information"),
-    (NOT_BUILT[0], "the audit is not in this build"),
+    ("audit_ratio", "served from a certain volume in a namespace; tests/audit.rs makes it"),
 ];
 
 /// What happens here all the same.

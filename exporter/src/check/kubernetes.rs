@@ -5,7 +5,7 @@ use super::Item;
 use crate::flags::{Flags, KubernetesMode};
 use crate::kubernetes;
 
-const ROLE: &str = "grant get, list and watch of pods, services, nodes and endpointslices.discovery.k8s.io, as in \
+const ROLE: &str = "grant list and watch of pods, services, nodes and endpointslices.discovery.k8s.io, and get of nodes, as in \
                     contrib/kubernetes/flowgauge.yaml; without it only these names are missing";
 const REACH: &str = "mend the server's address, its certificate authority or the token, whichever it names; a certificate that is its own \
                      authority is not accepted for a server";

@@ -118,9 +118,13 @@ mod tests {
     #[test]
     fn no_call_is_both_let_through_and_refused() {
         let probes = Role::Probes { in_cluster: true };
-        for (role, connects) in
-            [(Role::Serving, false), (Role::Serving, true), (probes, true), (Role::Waker, false)]
-        {
+        for (role, connects) in [
+            (Role::Serving, false),
+            (Role::Serving, true),
+            (probes, true),
+            (Role::Netstat, false),
+            (Role::Waker, false),
+        ] {
             let (allowed, denied) = (allowed(role, connects).unwrap(), denied(role, connects));
             let both: Vec<_> = denied.keys().filter(|call| allowed.contains_key(call)).collect();
             assert!(both.is_empty(), "{role:?}: {both:?}");

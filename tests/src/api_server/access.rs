@@ -10,7 +10,7 @@ use super::resource::{Resource, Verb};
 pub struct Role(BTreeSet<(Resource, Verb)>);
 
 impl Role {
-    /// What the product asks for: get, list and watch on all four resources.
+    /// Get, list and watch on all four resources: what the product asks for, and more.
     pub fn reader() -> Self {
         let verbs = [Verb::Get, Verb::List, Verb::Watch];
         Role(Resource::ALL.into_iter().flat_map(|resource| verbs.map(|verb| (resource, verb))).collect())

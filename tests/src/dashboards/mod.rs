@@ -11,9 +11,6 @@ use serde_json::Value;
 
 pub use shop::{Shop, labels};
 
-/// Metrics that dashboards are ready for and that this build does not serve.
-pub const NOT_BUILT: [&str; 1] = ["audit_ratio"];
-
 /// A dashboard as it is imported.
 #[derive(Debug)]
 pub struct Dashboard {

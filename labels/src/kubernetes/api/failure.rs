@@ -37,7 +37,7 @@ impl Failure {
                 "{what}: {server} does not accept the credentials (401 {message}): renew the token or client certificate"
             ),
             Failure::Refused { code: 403, .. } => format!(
-                "{what} is forbidden for this token: the ClusterRole needs get, list, watch on {resource}{of_group}"
+                "{what} is forbidden for this token: the ClusterRole needs list, watch on {resource}{of_group}"
             ),
             Failure::Refused { code: 404, .. } => {
                 format!("{what}: {server} does not serve {resource}{of_group} (404)")
@@ -121,12 +121,12 @@ mod tests {
         let text = |f: &Failure| f.text("listing", "endpointslices", "discovery.k8s.io", "https://10.0.0.1");
         assert_eq!(
             text(&refused(403)),
-            "listing endpointslices is forbidden for this token: the ClusterRole needs get, list, watch on \
+            "listing endpointslices is forbidden for this token: the ClusterRole needs list, watch on \
              endpointslices of API group discovery.k8s.io"
         );
         assert_eq!(
             refused(403).text("watching", "pods", "", "x"),
-            "watching pods is forbidden for this token: the ClusterRole needs get, list, watch on pods"
+            "watching pods is forbidden for this token: the ClusterRole needs list, watch on pods"
         );
         assert!(text(&refused(401)).contains("(401 why not): renew the token"));
         assert!(text(&refused(500)).ends_with("https://10.0.0.1 answers 500 why not"));

@@ -47,10 +47,11 @@ fn tells_what_is_missing() {
         Ok(format!("http://{address}, which does not tell its version")),
         Err("the cluster has no node node-2: give its name with NODE_NAME".to_owned()),
         Err(format!("listing pods: http://{address} does not answer as a Kubernetes API server: `<html>`")),
-        Err("watching services is forbidden for this token: the ClusterRole needs get, list, watch on services"
+        Err("watching services is forbidden for this token: the ClusterRole needs list, watch on services"
             .to_owned()),
         Ok("list and watch allowed".to_owned()),
-        Err("listing nodes is forbidden for this token: the ClusterRole needs get, list, watch on nodes".to_owned()),
+        Err("listing nodes is forbidden for this token: the ClusterRole needs list, watch on nodes"
+            .to_owned()),
     ];
     assert_eq!(findings, wanted);
 }

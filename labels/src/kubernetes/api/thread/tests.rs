@@ -51,7 +51,7 @@ async fn watches_all_there_is_and_a_refusal_costs_one() {
     all.services.told_exactly(&["begin", "+service", "end", "up"]).await;
     all.nodes.told_exactly(&["begin", "+node-1", "end", "up"]).await;
     all.endpoint_slices.wait("a second refusal", |told| told.len() > 1).await;
-    let refused = "down: listing endpointslices is forbidden for this token: the ClusterRole needs get, list, watch \
+    let refused = "down: listing endpointslices is forbidden for this token: the ClusterRole needs list, watch \
                    on endpointslices of API group discovery.k8s.io";
     assert_eq!(all.endpoint_slices.told()[0], refused);
     assert_eq!(server.asked().iter().filter(|asked| asked.path == "/api/v1/services").count(), 1);
