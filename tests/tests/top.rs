@@ -25,6 +25,9 @@ fn printed(arguments: &[&str]) -> Result<(Option<i32>, String, String)> {
     Ok((status.code(), String::from_utf8(stdout)?, String::from_utf8(stderr)?))
 }
 
+/// Ends a program in a terminal.
+type End = Box<dyn Fn(&Terminal) -> Result<()>>;
+
 #[test]
 fn keys_ask_and_show() -> Result<()> {
     let server = FlowsServer::start(Reply::Json(edges(&["payments", "ledger", "mailer"])))?;
@@ -78,7 +81,7 @@ fn every_end_leaves_the_terminal_as_it_was() -> Result<()> {
     let server = FlowsServer::start(Reply::Json(edges(&["payments"])))?;
     let signal = |signal| move |terminal: &Terminal| sys::kill(terminal.file("pid")?.trim().parse()?, signal);
     let key = |key| move |terminal: &Terminal| terminal.press(&[key]);
-    let ends: [(&str, Box<dyn Fn(&Terminal) -> Result<()>>); 6] = [
+    let ends: [(&str, End); 6] = [
         ("q", Box::new(key("q"))),
         ("Ctrl-C", Box::new(key("C-c"))),
         ("SIGTERM", Box::new(signal(libc::SIGTERM))),
