@@ -163,8 +163,13 @@ mod tests {
             CAP_SYS_PTRACE,
         };
         let none: &[&str] = &[];
-        let node_only: &[&str] =
-            &["--no-collector.tcp", "--no-collector.udp", "--no-collector.dns", "--no-collector.http"];
+        let node_only: &[&str] = &[
+            "--no-collector.tcp",
+            "--no-collector.udp",
+            "--no-collector.dns",
+            "--no-collector.http",
+            "--no-collector.drops",
+        ];
         for (arguments, capability, effective, expected) in [
             (none, CAP_BPF, &[CAP_BPF][..], Verdict::Ok),
             (none, CAP_BPF, &[CAP_PERFMON], Verdict::Fail),
