@@ -77,8 +77,9 @@ fn attempt(trial: &Trial, btf: Result<&Btf<'_>, &String>) -> Result<(), String> 
             described.map(|_| ()).ok_or_else(|| "the kernel's BTF has no such tracepoint".to_owned())
         }
         Trial::Iterator(name) => {
+            // What its programs are given: the name of the function is also that of another structure.
             let found =
-                btf.map_err(String::clone)?.type_by_name::<types::Func<'_>>(&format!("bpf_iter_{name}"));
+                btf.map_err(String::clone)?.type_by_name::<types::Struct<'_>>(&format!("bpf_iter__{name}"));
             found.map(|_| ()).ok_or_else(|| "the kernel's BTF has no such iterator".to_owned())
         }
     }
