@@ -138,7 +138,8 @@ fn handshakes_that_lose_their_segments() -> Result<()> {
     let report = run_step(&scene.client, &["connect", "--to", &scene.to(80), "--count", "60", "--keep"])?;
     assert!(report.connected >= 50, "{report:?}");
     drop(rules);
-    let lost = [("tcp_sent_segments", 20.0), ("tcp_received_segments", 20.0)];
+    // A handshake that is made twice has segments for no socket yet. How many of them come twice depends on which are lost.
+    let lost = [("tcp_sent_segments", 20.0), ("tcp_received_segments", 60.0)];
     let metrics = auditor.expect(&lost)?;
     let resent = auditor.said(&metrics, "tcp_retransmitted_segments");
     let made = Snmp::of(&scene.server)?.get("TcpRetransSegs")?;

@@ -266,6 +266,7 @@ fn two_services_on_one_endpoint() -> Result<()> {
     expect_edges(&scene.exporter, SERVER, &of_near, &first, SOON).map(drop)
 }
 
+/// They end at the workload that is all that answers for it, in whatever zone.
 #[test]
 fn without_conntrack_connections_end_at_the_service() -> Result<()> {
     let mut address = None;
@@ -275,7 +276,7 @@ fn without_conntrack_connections_end_at_the_service() -> Result<()> {
     };
     let mut scene = Scene::new(prepare, &["--labels.conntrack=off"])?;
     scene.fetch(&format!("{}:80", address.context("the service was made")?), 20, 400)?;
-    let edge = labels([MALL, "front", "zone-a"], [MALL, "web", ""], "web", "service", "80");
+    let edge = labels([MALL, "front", "zone-a"], [MALL, "web", ""], "web", "pod", "80");
     scene.expect(Edges::from([(edge, Moved::by(20, 400))]))
 }
 

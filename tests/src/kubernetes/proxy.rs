@@ -40,6 +40,8 @@ fn restore(node: &Host, program: &str, rules: &str) -> Result<()> {
 
 /// One port of one service.
 struct Port<'a> {
+    /// As iptables has it.
+    protocol: String,
     /// Suffix of its chains' names.
     index: usize,
     service: &'a Service,
@@ -52,7 +54,7 @@ fn ports(served: &[Served], v4: bool) -> Vec<Port<'_>> {
     let family = |address: &IpAddr| address.is_ipv4() == v4;
     let mut ports = Vec::new();
     for Served { service, slices } in served {
-        for (position, port) in service.ports.iter().enumerate().filter(|(_, port)| port.protocol == "TCP") {
+        for (position, port) in service.ports.iter().enumerate() {
             let mut backends = Vec::new();
             for slice in slices {
                 let Some(target) = slice.ports.get(position) else { continue };
@@ -64,7 +66,8 @@ fn ports(served: &[Served], v4: bool) -> Vec<Port<'_>> {
                 );
             }
             let (index, node_port) = (ports.len(), port.node_port);
-            ports.push(Port { index, service, port: port.port, node_port, backends });
+            let protocol = port.protocol.to_lowercase();
+            ports.push(Port { protocol, index, service, port: port.port, node_port, backends });
         }
     }
     ports
@@ -73,7 +76,7 @@ fn ports(served: &[Served], v4: bool) -> Vec<Port<'_>> {
 fn rules(served: &[Served], v4: bool) -> Result<String> {
     let (mut nat, mut chains, mut filter) = (String::new(), String::new(), String::new());
     let mut node_ports = String::new();
-    for Port { index, service, port, node_port, backends } in ports(served, v4) {
+    for Port { protocol, index, service, port, node_port, backends } in ports(served, v4) {
         let own = |addresses: &[IpAddr]| {
             let own = addresses.iter().filter(|address| address.is_ipv4() == v4);
             own.map(ToString::to_string).collect::<Vec<_>>()
@@ -82,23 +85,23 @@ fn rules(served: &[Served], v4: bool) -> Result<String> {
         let outer = [own(&service.external_addresses), own(&service.ingress)].concat();
         if backends.is_empty() {
             for address in inner.iter().chain(&outer) {
-                writeln!(filter, "-A KUBE-SERVICES -d {address} -p tcp --dport {port} -j REJECT")?;
+                writeln!(filter, "-A KUBE-SERVICES -d {address} -p {protocol} --dport {port} -j REJECT")?;
             }
             if let Some(node_port) = node_port {
                 let local = "-m addrtype --dst-type LOCAL";
-                writeln!(filter, "-A KUBE-SERVICES {local} -p tcp --dport {node_port} -j REJECT")?;
+                writeln!(filter, "-A KUBE-SERVICES {local} -p {protocol} --dport {node_port} -j REJECT")?;
             }
             continue;
         }
         writeln!(chains, ":KUBE-SVC-{index} - [0:0]\n:KUBE-EXT-{index} - [0:0]")?;
         for address in &inner {
-            writeln!(nat, "-A KUBE-SERVICES -d {address} -p tcp --dport {port} -j KUBE-SVC-{index}")?;
+            writeln!(nat, "-A KUBE-SERVICES -d {address} -p {protocol} --dport {port} -j KUBE-SVC-{index}")?;
         }
         for address in &outer {
-            writeln!(nat, "-A KUBE-SERVICES -d {address} -p tcp --dport {port} -j KUBE-EXT-{index}")?;
+            writeln!(nat, "-A KUBE-SERVICES -d {address} -p {protocol} --dport {port} -j KUBE-EXT-{index}")?;
         }
         if let Some(node_port) = node_port {
-            writeln!(node_ports, "-A KUBE-NODEPORTS -p tcp --dport {node_port} -j KUBE-EXT-{index}")?;
+            writeln!(node_ports, "-A KUBE-NODEPORTS -p {protocol} --dport {node_port} -j KUBE-EXT-{index}")?;
         }
         writeln!(nat, "-A KUBE-EXT-{index} -j KUBE-MARK-MASQ\n-A KUBE-EXT-{index} -j KUBE-SVC-{index}")?;
         for (number, backend) in backends.iter().enumerate() {
@@ -115,7 +118,7 @@ fn rules(served: &[Served], v4: bool) -> Result<String> {
             writeln!(nat, "-A KUBE-SVC-{index} {random}-j {chain}")?;
             // Who is answered by itself would not know the answer for one from the service.
             writeln!(nat, "-A {chain} -s {address} -j KUBE-MARK-MASQ")?;
-            writeln!(nat, "-A {chain} -p tcp -j DNAT --to-destination {backend}")?;
+            writeln!(nat, "-A {chain} -p {protocol} -j DNAT --to-destination {backend}")?;
         }
     }
     Ok(format!(

@@ -145,6 +145,18 @@ impl Endpoints {
         })
     }
 
+    /// The endpoints of a service.
+    pub fn of_service(&self, service: &Name) -> impl Iterator<Item = (&SliceRecord, &EndpointRecord)> {
+        let numbers = self.by_service.get(service).map_or(&[][..], Vec::as_slice);
+        let slices = numbers.iter().filter_map(|number| Some(&*self.entry(*number)?.slice));
+        slices.flat_map(|slice| slice.endpoints.iter().map(move |endpoint| (slice, endpoint)))
+    }
+
+    /// The services of which an address is an endpoint.
+    pub fn services_at(&self, addr: &IpAddr) -> impl Iterator<Item = Name> {
+        self.entries_at(addr).map(|(entry, _)| entry.slice.service_key())
+    }
+
     /// The zone that the slices give an address.
     pub fn zone(&self, addr: &IpAddr) -> Option<&Arc<str>> {
         self.entries_at(addr).map(|(_, endpoint)| &endpoint.zone).find(|zone| !zone.is_empty())

@@ -39,8 +39,11 @@ impl State {
             return Some(self.pod_at(pod, addr, port));
         }
         if let Some(service) = self.services.at(&addr, port) {
-            let service = (service.namespace.clone(), service.name.clone());
-            return Some(self.service_identity(Kind::Service, service, port.is_some()));
+            let name = (service.namespace.clone(), service.name.clone());
+            let behind = port.and_then(|_| self.behind(&name));
+            return Some(
+                behind.unwrap_or_else(|| self.service_identity(Kind::Service, name, port.is_some())),
+            );
         }
         if let Some(port) = port {
             let found = self
@@ -165,6 +168,52 @@ impl State {
     fn service_identity(&self, kind: Kind, (namespace, name): Name, dialled: bool) -> Identity {
         let service = if dialled { name.clone() } else { self.words.empty.clone() };
         Identity { namespace, service, ..self.words.identity(kind, name) }
+    }
+
+    /// Who answers for a service, whichever of its endpoints it is: what all of them have in common. None unless they are
+    /// pods of one workload. So are named: datagrams, of which address translation tells nothing, and connections of which it
+    /// has not told yet.
+    fn behind(&self, service: &Name) -> Option<Identity> {
+        let mut common: Option<Identity> = None;
+        for (slice, endpoint) in self.endpoints.of_service(service).filter(|(_, e)| !e.terminating) {
+            let identity = self.endpoint_identity(slice, endpoint)?;
+            let Some(so_far) = &mut common else {
+                common = Some(identity);
+                continue;
+            };
+            if (&so_far.namespace, &so_far.workload) != (&identity.namespace, &identity.workload) {
+                return None;
+            }
+            let fields = [
+                (&mut so_far.zone, &identity.zone),
+                (&mut so_far.region, &identity.region),
+                (&mut so_far.pod, &identity.pod),
+                (&mut so_far.node, &identity.node),
+            ];
+            for (known, other) in fields {
+                if known != other {
+                    *known = self.words.empty.clone();
+                }
+            }
+        }
+        common.map(|identity| Identity { service: service.1.clone(), ..identity })
+    }
+
+    /// The pod that an endpoint refers to.
+    fn endpoint_identity(&self, slice: &SliceRecord, endpoint: &EndpointRecord) -> Option<Identity> {
+        let name = endpoint.pod.as_ref()?;
+        let is_meant =
+            |pod: &&Arc<PodRecord>| pod.name == *name && pod.namespace == *slice.pod_namespace(endpoint);
+        let holder = self.holders.peek(&endpoint.addr).filter(is_meant);
+        match holder.or_else(|| self.pods.on_host(&endpoint.addr).iter().find(is_meant)) {
+            Some(pod) => {
+                let identity = self.pod_identity(pod);
+                let zone =
+                    if identity.zone.is_empty() { endpoint.zone.clone() } else { identity.zone.clone() };
+                Some(Identity { zone, ..identity })
+            }
+            None => self.derived_host_pod(slice, endpoint),
+        }
     }
 
     fn node_identity(&self, node: &NodeRecord) -> Identity {

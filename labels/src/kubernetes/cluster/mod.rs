@@ -268,7 +268,8 @@ impl Cluster {
         let State { holders, touched, .. } = &mut *state;
         holders.forget_departed(Instant::now(), touched);
         self.needs_settling.store(holders.needs_settling(), Ordering::Release);
-        let touched = std::mem::take(touched);
+        state.spread();
+        let touched = std::mem::take(&mut state.touched);
         if touched.node || !touched.pods.is_empty() {
             let mut awaited = self.awaited.lock();
             let owners = touched.pods.into_iter().map(Some).chain(touched.node.then_some(None));

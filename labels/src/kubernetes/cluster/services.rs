@@ -51,7 +51,8 @@ impl ServiceRecord {
         (self.namespace.clone(), self.name.clone())
     }
 
-    fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+    /// Where it is dialled, but for its node ports.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         let beyond = self.external_ips.iter().filter(|addr| !self.cluster_ips.contains(addr));
         self.cluster_ips.iter().chain(beyond).copied()
     }
@@ -123,6 +124,13 @@ impl Services {
         all.sort_unstable();
         all.dedup();
         all
+    }
+
+    /// Something else may be said of a service.
+    pub fn touch(&self, name: &Name, touched: &mut Touched) {
+        if let Some(service) = self.by_name.get(name) {
+            service.addresses().for_each(|addr| touched.address(addr));
+        }
     }
 
     /// True if it has got or lost its cluster address.

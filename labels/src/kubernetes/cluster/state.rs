@@ -13,6 +13,7 @@ use super::services::{Name, ServiceRecord, Services};
 use super::text::Texts;
 use super::touched::Touched;
 use crate::Set;
+use crate::changes::Subject;
 use crate::identity::Words;
 
 /// Everything known of the cluster.
@@ -89,6 +90,18 @@ impl State {
         list.into_iter().for_each(|service| self.apply_service(service));
     }
 
+    /// What is said of a service depends on what is said of its endpoints.
+    pub fn spread(&mut self) {
+        let State { endpoints, services, touched, .. } = self;
+        let mut concerned = Set::default();
+        for subject in &touched.subjects {
+            if let Subject::Address(addr) = subject {
+                concerned.extend(endpoints.services_at(addr));
+            }
+        }
+        concerned.iter().for_each(|service| services.touch(service, touched));
+    }
+
     /// Which of several services counts may have changed, where there are several.
     fn rank(&mut self, service: &Name, has_cluster_ip: bool) {
         let State { endpoints, touched, pods, holders, nodes, .. } = self;
@@ -102,18 +115,25 @@ impl State {
         let State { endpoints, holders, texts, touched, services, pods, nodes, .. } = self;
         slice.endpoints.iter().for_each(|endpoint| nodes.note_zone(&endpoint.node, &endpoint.zone, touched));
         let has_cluster_ip = services.has_cluster_ip(&slice.service_key());
+        let mut changed = false;
         endpoints.apply(&slice, has_cluster_ip, |number, slice, change| {
             touch_servers(&change.addr, pods, holders, nodes, touched);
             note(number, slice, change, holders, texts, touched);
+            changed = true;
         });
+        if changed {
+            services.touch(&slice.service_key(), touched);
+        }
     }
 
     pub fn remove_slice(&mut self, name: &Name) {
-        let State { endpoints, holders, texts, touched, pods, nodes, .. } = self;
+        let State { endpoints, holders, texts, touched, services, pods, nodes, .. } = self;
+        let service = endpoints.known(name).map(|slice| slice.service_key());
         endpoints.remove(name, |number, slice, change| {
             touch_servers(&change.addr, pods, holders, nodes, touched);
             note(number, slice, change, holders, texts, touched);
         });
+        service.iter().for_each(|service| services.touch(service, touched));
     }
 
     pub fn replace_slices(&mut self, list: Vec<Arc<SliceRecord>>) {

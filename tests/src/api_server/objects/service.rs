@@ -26,6 +26,11 @@ impl ServicePort {
     pub fn tcp(port: u16, target: u16) -> Self {
         ServicePort { port, target: json!(target), node_port: None, protocol: "TCP" }
     }
+
+    /// A UDP port that leads to a port of the pods.
+    pub fn udp(port: u16, target: u16) -> Self {
+        ServicePort { protocol: "UDP", ..Self::tcp(port, target) }
+    }
 }
 
 /// A service.
@@ -76,7 +81,7 @@ impl Service {
             .iter()
             .map(|port| {
                 let mut entry = json!({
-                    "name": format!("p{}", port.port), "protocol": port.protocol, "port": port.port,
+                    "name": format!("{}{}", if port.protocol == "TCP" { "p" } else { "u" }, port.port), "protocol": port.protocol, "port": port.port,
                     "targetPort": port.target,
                 });
                 if let Some(node_port) = port.node_port {

@@ -42,6 +42,45 @@ fn addresses_of_a_service() {
 }
 
 #[test]
+fn a_service_is_who_answers_for_it_if_that_is_one_workload() {
+    let world = World::with_nodes(PodScope::Cluster);
+    let name = || world.name("10.96.0.10", Some(53));
+    world.services.applied(service("dns", &["10.96.0.10"], &[(53, None)]));
+    assert_eq!(name(), "service shop/dns dns", "nobody");
+    let since = world.generation();
+    world.slices.applied(slice("dns", &[53], &[("10.0.0.1", "resolver-1")]));
+    assert!(world.is_stale(since, "10.96.0.10"));
+    assert_eq!(name(), "pod shop/resolver dns eu-1b", "what the slice tells");
+    let since = world.generation();
+    world.pods.applied(pod(1, "resolver", NODE, &["10.0.0.1"]));
+    world.cluster.settle();
+    assert!(world.is_stale(since, "10.96.0.10"), "the pod tells more");
+    assert_eq!(name(), "pod shop/resolver dns eu-1a");
+    world.pods.applied(pod(2, "resolver", "node-2", &["10.0.0.2"]));
+    let both = [("10.0.0.1", "resolver-1"), ("10.0.0.2", "resolver-2")];
+    world.slices.applied(slice("dns", &[53], &both));
+    let found = world.at("10.96.0.10", Some(53)).unwrap();
+    assert_eq!(brief(&found), "pod shop/resolver dns", "in either zone");
+    assert_eq!((&*found.region, &*found.pod, &*found.node), ("eu-1", "", ""));
+    assert_eq!(world.name("10.96.0.10", None), "service shop/dns", "nobody dialled");
+    // Another workload, or somebody who is no pod, may answer as well.
+    for other in [("10.0.0.3", "cache-3"), ("10.9.0.1", "")] {
+        world.slices.applied(slice("dns", &[53], &[both[0], both[1], other]));
+        assert_eq!(name(), "service shop/dns dns");
+    }
+    let leaving = |mut slice: EndpointSlice| {
+        slice.endpoints[2].terminating = true;
+        slice
+    };
+    world.slices.applied(leaving(slice("dns", &[53], &[both[0], both[1], ("10.0.0.3", "cache-3")])));
+    assert_eq!(name(), "pod shop/resolver dns");
+    let since = world.generation();
+    world.slices.deleted(slice("dns", &[53], &both));
+    assert!(world.is_stale(since, "10.96.0.10"));
+    assert_eq!(name(), "service shop/dns dns");
+}
+
+#[test]
 fn services_that_share_an_address_are_told_apart_by_port() {
     let world = World::new(PodScope::Cluster);
     let mut a = service("a", &["10.96.0.1"], &[(80, None)]);
