@@ -179,7 +179,7 @@ fn check_packets(flags: &Flags) -> Result<(), String> {
 
 /// Whether the kernel tells of new control groups, as a source of names; None if no probe runs that would ask.
 pub fn check_cgroup_events(flags: &Flags) -> Option<SourceStatus> {
-    if !flags.collector_tcp() && !wanted_packets(flags).any() {
+    if !flags.collector_tcp() && !flags.collector_drops() && !wanted_packets(flags).any() {
         return None;
     }
     let layout = cgroup_layout(&flags.paths.cgroup, &flags.paths.procfs);

@@ -18,11 +18,16 @@ use serde_json::Value;
 type Answers = BTreeMap<(&'static str, String), bool>;
 
 /// What takes a while to load, and says nothing about names.
-const WITHOUT_PROBES: [&str; 4] =
-    ["--no-collector.tcp", "--no-collector.udp", "--no-collector.dns", "--no-collector.http"];
+const WITHOUT_PROBES: [&str; 5] = [
+    "--no-collector.tcp",
+    "--no-collector.udp",
+    "--no-collector.dns",
+    "--no-collector.http",
+    "--no-collector.drops",
+];
 
 /// Everything that needs BPF.
-const PROBES: [&str; 4] = ["tcp", "udp", "dns", "http"];
+const PROBES: [&str; 5] = ["tcp", "udp", "dns", "http", "drops"];
 
 /// A way to run the program with fewer privileges.
 struct Confined {
