@@ -2,6 +2,7 @@
 //! Packets that the kernel drops, by owner and reason, against the counters of whoever dropped them.
 
 use std::net::{SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
+use std::sync::Mutex;
 
 use flowgauge_tests::cgroup::Cgroup;
 use flowgauge_tests::disguise::Disguise;
@@ -11,6 +12,9 @@ use flowgauge_tests::netns::Link;
 use flowgauge_tests::prelude::*;
 use flowgauge_tests::process::{Process, run};
 use flowgauge_tests::{raw, udp};
+
+/// One at a time: the kernel skips a program that is interrupted by itself, which a storm of drops makes likely.
+static TURN: Mutex<()> = Mutex::new(());
 
 const DROPPED: &str = "flowgauge_dropped_packets_total";
 
@@ -75,6 +79,7 @@ fn nft_counter(host: &Host) -> Result<f64> {
 
 #[test]
 fn each_drop_has_its_owner_and_the_kernels_reason() -> Result<()> {
+    let _turn = TURN.lock();
     let road = Road::new()?;
     let (client, router, server) = (&road.client, &road.router, &road.server);
     let app = format!("{}-app", server.workload);
@@ -172,6 +177,7 @@ fn each_drop_has_its_owner_and_the_kernels_reason() -> Result<()> {
 
 #[test]
 fn the_owner_is_the_sockets_process_where_its_cgroup_says_nothing() -> Result<()> {
+    let _turn = TURN.lock();
     let world = World::new()?;
     let (client, server) = (world.host_without_cgroup("client")?, world.host_without_cgroup("server")?);
     let link = world.link(&client, &server)?;
@@ -217,6 +223,7 @@ fn the_owner_is_the_sockets_process_where_its_cgroup_says_nothing() -> Result<()
 /// Hundreds of thousands within a second or two: each is counted, and what the kernel skips is known.
 #[test]
 fn a_storm_is_counted_to_the_packet() -> Result<()> {
+    let _turn = TURN.lock();
     let world = World::new()?;
     let host = world.host("host")?;
     let _resident = resident(&host)?;
@@ -255,6 +262,7 @@ fn a_storm_is_counted_to_the_packet() -> Result<()> {
 
 #[test]
 fn what_lost_nothing_is_left_out_and_the_collector_can_be() -> Result<()> {
+    let _turn = TURN.lock();
     let world = World::new()?;
     let host = world.host("host")?;
     let _resident = resident(&host)?;
