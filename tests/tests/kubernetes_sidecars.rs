@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use flowgauge_tests::api_server::objects::{self, Container, Part};
 use flowgauge_tests::envoy::{Envoy, GROUP, INBOUND, Passed};
-use flowgauge_tests::kubernetes::ends::{Moved, edges, end, to_pod, to_service};
+use flowgauge_tests::kubernetes::ends::{Moved, edges, end, to_pod};
 use flowgauge_tests::kubernetes::mesh::*;
 use flowgauge_tests::kubernetes::{Cluster, Place};
 use flowgauge_tests::metrics::Metrics;
@@ -118,8 +118,10 @@ fn a_proxy_goes_out_to_a_service_without_one() -> Result<()> {
     let moved = visit(front.main()?, &nginx, 80, &addresses_of(&service))?;
     let at_front = expect(&near, &front, &[CLIENT, CLIENT_PROXY], moved)?;
     let at_plain = expect(&far, &plain, &[SERVER], moved)?;
-    // The application's connection ends at the proxy, which alone knows to which backend it goes on.
-    assert_eq!(edges(&at_front, &front, CLIENT), to_service(["front", "zone-a"], "plain", 80));
+    // The application's connection ends at the proxy, which alone knows to which backend it goes on: it is named by the one
+    // workload that answers for the Service, on the port that was dialled.
+    let dialled = to_pod(["front", "zone-a"], ["plain", "zone-b"], "plain", 80);
+    assert_eq!(edges(&at_front, &front, CLIENT), dialled);
     let through = to_pod(["front", "zone-a"], ["plain", "zone-b"], "plain", APP);
     assert_eq!(edges(&at_front, &front, CLIENT_PROXY), through);
     assert_eq!(edges(&at_plain, &plain, SERVER), through);
@@ -216,7 +218,7 @@ fn a_port_that_the_proxy_had_before_is_no_way_to_its_backend() -> Result<()> {
         Moved::at(metrics, &front, CLIENT) == moved
             && Moved::at(metrics, &front, CLIENT_PROXY) == moved.times(2.0)
     })?;
-    assert_eq!(edges(&metrics, &front, CLIENT), to_service(["front", "zone-a"], "plain", 80));
+    assert_eq!(edges(&metrics, &front, CLIENT), to_pod(zone, ["plain", "zone-b"], "plain", 80));
     assert_eq!(edges(&metrics, &front, CLIENT_PROXY), backend);
     Ok(())
 }

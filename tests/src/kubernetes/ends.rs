@@ -73,9 +73,3 @@ pub fn to_pod(from: [&str; 2], to: [&str; 2], service: &str, port: u16) -> Edges
     let port = port.to_string();
     Edges::from([[from[0], from[1], to[0], to[1], service, "pod", &port].map(str::to_owned)])
 }
-
-/// The one edge to a Service whose backend is not known.
-pub fn to_service(from: [&str; 2], service: &str, port: u16) -> Edges {
-    let port = port.to_string();
-    Edges::from([[from[0], from[1], service, "", service, "service", &port].map(str::to_owned)])
-}
