@@ -54,8 +54,9 @@ impl Landing {
             self.worst(&mut page, worst);
         }
         page.raw("<div class=\"columns\">\n");
-        self.parts(&mut page, "What is observed", "collector");
-        self.parts(&mut page, "Where names come from", "label source");
+        self.parts(&mut page, "What is observed", &["collector"]);
+        self.parts(&mut page, "Where names come from", &["label source"]);
+        self.parts(&mut page, "What guards it", &["web", "sandbox"]);
         page.raw("</div>\n");
         self.links(&mut page);
         page.finish("")
@@ -96,8 +97,9 @@ impl Landing {
         page.raw("</div>\n");
     }
 
-    fn parts(&self, page: &mut Page, title: &str, kind: &str) {
-        let parts: Vec<_> = self.components.iter().filter(|component| component.kind == kind).collect();
+    fn parts(&self, page: &mut Page, title: &str, kinds: &[&str]) {
+        let parts: Vec<_> =
+            self.components.iter().filter(|component| kinds.contains(&component.kind)).collect();
         page.raw("<section><h2>").raw(title).raw("</h2>\n");
         if parts.is_empty() {
             page.raw("<p class=\"nothing\">None.</p></section>\n");
