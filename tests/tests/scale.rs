@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Many connections, many sockets, many edges: nothing is lost and nothing is counted twice.
 
+use std::sync::Mutex;
 use std::thread;
 use std::time::Instant;
 
@@ -10,6 +11,9 @@ use flowgauge_tests::netns::Subnet;
 use flowgauge_tests::prelude::*;
 use flowgauge_tests::process::Process;
 use flowgauge_tests::traffic::{command, run_step};
+
+/// One at a time: each is all that two processors can do, and one compares two exporters.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// Everything the exporter itself says it missed.
 fn lost(metrics: &Metrics) -> f64 {
@@ -42,6 +46,7 @@ fn ensure_complete(what: &str, seen: f64, truth: f64, lost: f64) -> Result<()> {
 
 #[test]
 fn twenty_thousand_short_connections() -> Result<()> {
+    let _turn = TURN.lock();
     const CONNECTIONS: f64 = 20_000.0;
     let stage = Stage::new(&[])?;
     let office = Office::new(&stage.world)?;
@@ -107,6 +112,7 @@ fn twenty_thousand_short_connections() -> Result<()> {
 
 #[test]
 fn fifty_thousand_open_sockets() -> Result<()> {
+    let _turn = TURN.lock();
     const CONNECTIONS: f64 = 25_000.0;
     let stage = Stage::new(&[])?;
     let before = stage.exporter.scrape()?;
@@ -171,6 +177,7 @@ fn fifty_thousand_open_sockets() -> Result<()> {
 /// this machine, the scrapes themselves included.
 #[test]
 fn a_series_budget_keeps_totals_exact() -> Result<()> {
+    let _turn = TURN.lock();
     // Listeners take series as well, up to a quarter of them.
     const PORTS: u16 = 8;
     const ADDRESSES: u8 = 250;
@@ -258,6 +265,7 @@ fn a_series_budget_keeps_totals_exact() -> Result<()> {
 
 #[test]
 fn idle_edges_leave_and_come_back_with_their_past() -> Result<()> {
+    let _turn = TURN.lock();
     let stage = Stage::new(&["--series.idle-timeout=2s"])?;
     let _server = Server::start(&stage.server, &["--listen", "0.0.0.0:80"])?;
     let shape = ["--to", &stage.to(80), "--connections", "10", "--receive", "5000"];
