@@ -136,6 +136,7 @@ mod tests {
             "--no-collector.udp".to_owned(),
             "--no-collector.dns".to_owned(),
             "--no-collector.http".to_owned(),
+            "--no-collector.drops".to_owned(),
         ];
         let flags = Flags::parse_from(arguments.map(std::ffi::OsString::from)).unwrap();
         let items = items(&flags);
