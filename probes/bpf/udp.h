@@ -278,8 +278,8 @@ static __always_inline void count_udp(struct __sk_buff *skb, struct bpf_sock *sk
 
 /*
  * Counts the usual packet: its headers are plain and in reach at once, and its socket remembers its
- * flow. False, and nothing is done, if it is another, or may be DNS. Saves what copying the headers
- * and describing the packet costs: half of all.
+ * flow. False, and nothing is done, if it is another, or may be DNS. Saves copying the headers and
+ * describing the packet.
  */
 static __always_inline bool count_usual(struct __sk_buff *skb, bool out)
 {

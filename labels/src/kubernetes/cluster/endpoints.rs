@@ -81,6 +81,11 @@ impl SliceRecord {
         endpoint.namespace.as_ref().unwrap_or(&self.namespace)
     }
 
+    /// An endpoint of this slice is this pod.
+    pub fn refers_to(&self, endpoint: &EndpointRecord, pod: &PodRecord) -> bool {
+        endpoint.pod.as_ref() == Some(&pod.name) && *self.pod_namespace(endpoint) == pod.namespace
+    }
+
     fn endpoint(&self, addr: &IpAddr) -> Option<&EndpointRecord> {
         let at = self.endpoints.binary_search_by(|endpoint| endpoint.addr.cmp(addr)).ok()?;
         self.endpoints.get(at)
@@ -189,9 +194,7 @@ impl Endpoints {
     /// The pod is an endpoint at this address and port.
     pub fn names_pod(&self, addr: &IpAddr, port: u16, pod: &PodRecord) -> bool {
         self.entries_at(addr).any(|(entry, endpoint)| {
-            entry.slice.ports.contains(&port)
-                && endpoint.pod.as_ref() == Some(&pod.name)
-                && *entry.slice.pod_namespace(endpoint) == pod.namespace
+            entry.slice.ports.contains(&port) && entry.slice.refers_to(endpoint, pod)
         })
     }
 

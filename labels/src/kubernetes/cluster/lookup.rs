@@ -201,16 +201,15 @@ impl State {
 
     /// The pod that an endpoint refers to.
     fn endpoint_identity(&self, slice: &SliceRecord, endpoint: &EndpointRecord) -> Option<Identity> {
-        let name = endpoint.pod.as_ref()?;
-        let is_meant =
-            |pod: &&Arc<PodRecord>| pod.name == *name && pod.namespace == *slice.pod_namespace(endpoint);
+        let is_meant = |pod: &&Arc<PodRecord>| slice.refers_to(endpoint, pod);
         let holder = self.holders.peek(&endpoint.addr).filter(is_meant);
         match holder.or_else(|| self.pods.on_host(&endpoint.addr).iter().find(is_meant)) {
             Some(pod) => {
-                let identity = self.pod_identity(pod);
-                let zone =
-                    if identity.zone.is_empty() { endpoint.zone.clone() } else { identity.zone.clone() };
-                Some(Identity { zone, ..identity })
+                let mut identity = self.pod_identity(pod);
+                if identity.zone.is_empty() {
+                    identity.zone = endpoint.zone.clone();
+                }
+                Some(identity)
             }
             None => self.derived_host_pod(slice, endpoint),
         }
@@ -233,10 +232,7 @@ impl State {
         let pods = || addresses().flat_map(|addr| self.pods.on_host(addr));
         let refers = |endpoint: &EndpointRecord| endpoint.pod.is_some();
         if let Some((slice, endpoint)) = self.endpoints.selecting(&addr, port, true, refers) {
-            let referred = |pod: &&Arc<PodRecord>| {
-                endpoint.pod.as_ref() == Some(&pod.name) && *slice.pod_namespace(endpoint) == pod.namespace
-            };
-            return match pods().find(referred) {
+            return match pods().find(|pod| slice.refers_to(endpoint, pod)) {
                 Some(pod) => Some(self.pod_at(pod, addr, Some(port))),
                 None => self.derived_host_pod(slice, endpoint),
             };
