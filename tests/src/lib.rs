@@ -42,6 +42,7 @@ pub mod terminal;
 pub mod traffic;
 pub mod truth;
 pub mod udp;
+pub mod unseen;
 pub mod web;
 
 pub mod prelude {
@@ -56,6 +57,7 @@ pub mod prelude {
     pub use crate::stage::{CLIENT, Edge, SERVER, Stage};
     pub use crate::traffic::{Client, ClientReport, Server, get};
     pub use crate::truth::Snmp;
+    pub use crate::unseen::but_for_unseen;
 
     /// How long the exporter may take to show what has just happened.
     pub const SOON: Duration = Duration::from_secs(10);

@@ -30,7 +30,8 @@ fn names(directory: &Path) -> Vec<String> {
     entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
-fn is_leftover(name: &str) -> bool {
+/// Whether this was made by a test process that is dead.
+pub(crate) fn is_leftover(name: &str) -> bool {
     let pid =
         name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()).and_then(|pid| pid.parse().ok());
     pid.is_some_and(is_dead)

@@ -52,123 +52,132 @@ fn is_one(metrics: &Metrics, counter: &str) -> Result<f64> {
 
 #[test]
 fn connections_that_open_talk_and_end_in_order() -> Result<()> {
-    let scene = Scene::new()?;
-    let _server = Server::start(&scene.server, &["--listen", "[::]:80"])?;
-    // Older than the audit: what they counted before is nobody's, and what they count from now on is both sides'.
-    let (to, to6) = (scene.to(80), scene.to6(80));
-    let old = ["--to", &to, "--to", &to6, "--connections", "20", "--send", "3000", "--receive", "200000"];
-    let (mut old, _) = Client::start(&scene.client, &old)?;
-    let auditor = scene.office.audit(&scene.both())?;
-    old.again()?;
-    auditor.expect(&[]).context("connections that are older than the audit")?;
-    for close in ["fin", "server", "half"] {
-        for to in [&to, &to6] {
-            let shape = ["--connections", "100", "--requests", "3", "--send", "100", "--receive", "9000"];
-            let report = get(&scene.client, &[&["--to", to, "--close", close], &shape[..]].concat())?;
-            assert!(report.errors.is_empty(), "{report:?}");
-            auditor.expect(&[]).with_context(|| format!("closed by {close}, {to}"))?;
+    but_for_unseen(|| {
+        let scene = Scene::new()?;
+        let _server = Server::start(&scene.server, &["--listen", "[::]:80"])?;
+        // Older than the audit: what they counted before is nobody's, and what they count from now on is both sides'.
+        let (to, to6) = (scene.to(80), scene.to6(80));
+        let old = ["--to", &to, "--to", &to6, "--connections", "20", "--send", "3000", "--receive", "200000"];
+        let (mut old, _) = Client::start(&scene.client, &old)?;
+        let auditor = scene.office.audit(&scene.both())?;
+        old.again()?;
+        auditor.expect(&[]).context("connections that are older than the audit")?;
+        for close in ["fin", "server", "half"] {
+            for to in [&to, &to6] {
+                let shape = ["--connections", "100", "--requests", "3", "--send", "100", "--receive", "9000"];
+                let report = get(&scene.client, &[&["--to", to, "--close", close], &shape[..]].concat())?;
+                assert!(report.errors.is_empty(), "{report:?}");
+                auditor.expect(&[]).with_context(|| format!("closed by {close}, {to}"))?;
+            }
         }
-    }
-    old.finish()?;
-    let metrics = auditor.expect(&[])?;
-    for counter in ["tcp_sent_segments", "tcp_received_segments", "tcp_connections_opened"] {
-        is_one(&metrics, counter)?;
-    }
-    // Too little happened to tell of these.
-    for counter in ["tcp_retransmitted_segments", "udp_sent_packets", "udp_received_packets"] {
-        assert_eq!(Said::by(&metrics, counter).ratio, None, "{counter}");
-    }
-    Ok(())
+        old.finish()?;
+        let metrics = auditor.expect(&[])?;
+        for counter in ["tcp_sent_segments", "tcp_received_segments", "tcp_connections_opened"] {
+            is_one(&metrics, counter)?;
+        }
+        // Too little happened to tell of these.
+        for counter in ["tcp_retransmitted_segments", "udp_sent_packets", "udp_received_packets"] {
+            assert_eq!(Said::by(&metrics, counter).ratio, None, "{counter}");
+        }
+        Ok(())
+    })
 }
 
 #[test]
 fn loss_resets_and_failures() -> Result<()> {
-    let scene = Scene::new()?;
-    let _server = Server::start(&scene.server, &["--listen", "[::]:80"])?;
-    let auditor = scene.office.audit(&scene.both())?;
-    let loss = [
-        Rule::random_loss(&scene.client, &scene.link.a.device, 0.03)?,
-        Rule::random_loss(&scene.server, &scene.link.b.device, 0.03)?,
-    ];
-    let shape = ["--connections", "40", "--concurrency", "20", "--requests", "4", "--receive", "300000"];
-    let report = get(&scene.client, &[&["--to", &scene.to(80)], &shape[..]].concat())?;
-    assert!(report.answered > 100, "{report:?}");
-    drop(loss);
-    // Of SYNs and SYN-ACKs that came twice, and of segments sent again after the other end is in TIME-WAIT or gone, no
-    // connection knows.
-    let few = [("tcp_sent_segments", 20.0), ("tcp_received_segments", 20.0)];
-    let metrics = auditor.expect(&few).context("loss")?;
-    let resent = auditor.said(&metrics, "tcp_retransmitted_segments");
-    assert!(resent.ratio == Some(1.0) && resent.expected > 100.0, "{resent:?}");
-    for counter in ["tcp_sent_segments", "tcp_received_segments"] {
-        is_one(&metrics, counter)?;
-    }
-    for close in ["reset", "server-reset"] {
-        let shape = ["--connections", "200", "--receive", "100000", "--close", close];
-        get(&scene.client, &[&["--to", &scene.to(80)], &shape[..]].concat())?;
-    }
-    // What was under way when the connection was reset meets no socket: a reset answers it, or nothing does.
-    let many = [("tcp_sent_segments", 40.0), ("tcp_received_segments", 40.0)];
-    auditor.expect(&many).context("resets")?;
-    // Nobody listens; somebody refuses; nobody answers.
-    let refused = run_step(&scene.client, &["connect", "--to", &scene.to(81), "--count", "100"])?;
-    assert_eq!(refused.errors.get("ECONNREFUSED"), Some(&100));
-    scene.client.sysctl("net.ipv4.tcp_syn_retries", "1")?;
-    let silence = Rule::new(&scene.server, &["INPUT", "-p", "tcp", "--dport", "82"], Verdict::Drop)?;
-    run_step(&scene.client, &["connect", "--to", &scene.to(82), "--count", "20"])?;
-    drop(silence);
-    auditor.expect(&many).context("failures")?;
-    Ok(())
+    but_for_unseen(|| {
+        let scene = Scene::new()?;
+        let _server = Server::start(&scene.server, &["--listen", "[::]:80"])?;
+        let auditor = scene.office.audit(&scene.both())?;
+        let loss = [
+            Rule::random_loss(&scene.client, &scene.link.a.device, 0.03)?,
+            Rule::random_loss(&scene.server, &scene.link.b.device, 0.03)?,
+        ];
+        let shape = ["--connections", "40", "--concurrency", "20", "--requests", "4", "--receive", "300000"];
+        let report = get(&scene.client, &[&["--to", &scene.to(80)], &shape[..]].concat())?;
+        assert!(report.answered > 100, "{report:?}");
+        drop(loss);
+        // Of SYNs and SYN-ACKs that came twice, and of segments sent again after the other end is in TIME-WAIT or gone, no
+        // connection knows.
+        let few = [("tcp_sent_segments", 20.0), ("tcp_received_segments", 20.0)];
+        let metrics = auditor.expect(&few).context("loss")?;
+        let resent = auditor.said(&metrics, "tcp_retransmitted_segments");
+        assert!(resent.ratio == Some(1.0) && resent.expected > 100.0, "{resent:?}");
+        for counter in ["tcp_sent_segments", "tcp_received_segments"] {
+            is_one(&metrics, counter)?;
+        }
+        for close in ["reset", "server-reset"] {
+            let shape = ["--connections", "200", "--receive", "100000", "--close", close];
+            get(&scene.client, &[&["--to", &scene.to(80)], &shape[..]].concat())?;
+        }
+        // What was under way when the connection was reset meets no socket: a reset answers it, or nothing does.
+        let many = [("tcp_sent_segments", 40.0), ("tcp_received_segments", 40.0)];
+        auditor.expect(&many).context("resets")?;
+        // Nobody listens; somebody refuses; nobody answers.
+        let refused = run_step(&scene.client, &["connect", "--to", &scene.to(81), "--count", "100"])?;
+        assert_eq!(refused.errors.get("ECONNREFUSED"), Some(&100));
+        scene.client.sysctl("net.ipv4.tcp_syn_retries", "1")?;
+        let silence = Rule::new(&scene.server, &["INPUT", "-p", "tcp", "--dport", "82"], Verdict::Drop)?;
+        run_step(&scene.client, &["connect", "--to", &scene.to(82), "--count", "20"])?;
+        drop(silence);
+        auditor.expect(&many).context("failures")?;
+        Ok(())
+    })
 }
 
 #[test]
 fn handshakes_that_lose_their_segments() -> Result<()> {
-    let scene = Scene::new()?;
-    let _server = Server::start(&scene.server, &["--listen", "0.0.0.0:80"])?;
-    let auditor = scene.office.audit(&scene.both())?;
-    // Of SYNs, SYN-ACKs and final acknowledgements, every second is lost.
-    let half = ["-m", "statistic", "--mode", "nth", "--every", "2", "--packet", "0"];
-    let small = ["-m", "length", "--length", ":60"];
-    let rules: Vec<Rule> = [(&scene.client, "INPUT"), (&scene.server, "INPUT")]
-        .into_iter()
-        .map(|(host, chain)| {
-            Rule::new(host, &[&[chain, "-p", "tcp"], &small[..], &half[..]].concat(), Verdict::Drop)
-        })
-        .collect::<Result<_>>()?;
-    let report = run_step(&scene.client, &["connect", "--to", &scene.to(80), "--count", "60", "--keep"])?;
-    assert!(report.connected >= 50, "{report:?}");
-    drop(rules);
-    // A handshake that is made twice has segments for no socket yet. How many of them come twice depends on which are lost.
-    let lost = [("tcp_sent_segments", 20.0), ("tcp_received_segments", 60.0)];
-    let metrics = auditor.expect(&lost)?;
-    let resent = auditor.said(&metrics, "tcp_retransmitted_segments");
-    let made = Snmp::of(&scene.server)?.get("TcpRetransSegs")?;
-    assert!(made > 10 && resent.counted == resent.expected, "{resent:?}, the server {made}");
-    Ok(())
+    but_for_unseen(|| {
+        let scene = Scene::new()?;
+        let _server = Server::start(&scene.server, &["--listen", "0.0.0.0:80"])?;
+        let auditor = scene.office.audit(&scene.both())?;
+        // Of SYNs, SYN-ACKs and final acknowledgements, every second is lost.
+        let half = ["-m", "statistic", "--mode", "nth", "--every", "2", "--packet", "0"];
+        let small = ["-m", "length", "--length", ":60"];
+        let rules: Vec<Rule> = [(&scene.client, "INPUT"), (&scene.server, "INPUT")]
+            .into_iter()
+            .map(|(host, chain)| {
+                Rule::new(host, &[&[chain, "-p", "tcp"], &small[..], &half[..]].concat(), Verdict::Drop)
+            })
+            .collect::<Result<_>>()?;
+        let report = run_step(&scene.client, &["connect", "--to", &scene.to(80), "--count", "60", "--keep"])?;
+        assert!(report.connected >= 50, "{report:?}");
+        drop(rules);
+        // A handshake that is made twice has segments for no socket yet. How many of them come twice depends on which are lost.
+        let lost = [("tcp_sent_segments", 20.0), ("tcp_received_segments", 60.0)];
+        let metrics = auditor.expect(&lost)?;
+        let resent = auditor.said(&metrics, "tcp_retransmitted_segments");
+        let made = Snmp::of(&scene.server)?.get("TcpRetransSegs")?;
+        assert!(made > 10 && resent.counted == resent.expected, "{resent:?}, the server {made}");
+        Ok(())
+    })
 }
 
 #[test]
 fn segments_that_stay_together_on_the_way() -> Result<()> {
-    let scene = Scene::new()?;
-    for (host, device) in [(&scene.client, &scene.link.a.device), (&scene.server, &scene.link.b.device)] {
-        let offloads = ["tso", "on", "gso", "on", "gro", "on"];
-        run(host.command("ethtool").args(["-K", device]).args(offloads))?;
-    }
-    let _server = Server::start(&scene.server, &["--listen", "[::]:80"])?;
-    let auditor = scene.office.audit(&scene.both())?;
-    for to in [scene.to(80), scene.to6(80)] {
+    but_for_unseen(|| {
+        let scene = Scene::new()?;
+        for (host, device) in [(&scene.client, &scene.link.a.device), (&scene.server, &scene.link.b.device)] {
+            let offloads = ["tso", "on", "gso", "on", "gro", "on"];
+            run(host.command("ethtool").args(["-K", device]).args(offloads))?;
+        }
+        let _server = Server::start(&scene.server, &["--listen", "[::]:80"])?;
+        let auditor = scene.office.audit(&scene.both())?;
+        for to in [scene.to(80), scene.to6(80)] {
+            let shape =
+                ["--connections", "20", "--requests", "3", "--send", "100000", "--receive", "1000000"];
+            get(&scene.client, &[&["--to", &to], &shape[..]].concat())?;
+        }
+        // And within a host.
         let shape = ["--connections", "20", "--requests", "3", "--send", "100000", "--receive", "1000000"];
-        get(&scene.client, &[&["--to", &to], &shape[..]].concat())?;
-    }
-    // And within a host.
-    let shape = ["--connections", "20", "--requests", "3", "--send", "100000", "--receive", "1000000"];
-    get(&scene.server, &[&["--to", "127.0.0.1:80"], &shape[..]].concat())?;
-    let metrics = auditor.expect(&[])?;
-    let snmp = Snmp::of(&scene.client)?;
-    let received = auditor.said(&metrics, "tcp_received_segments");
-    assert!(received.expected > 2.0 * snmp.get("TcpInSegs")? as f64, "nothing was merged: {received:?}");
-    is_one(&metrics, "tcp_received_segments")?;
-    Ok(())
+        get(&scene.server, &[&["--to", "127.0.0.1:80"], &shape[..]].concat())?;
+        let metrics = auditor.expect(&[])?;
+        let snmp = Snmp::of(&scene.client)?;
+        let received = auditor.said(&metrics, "tcp_received_segments");
+        assert!(received.expected > 2.0 * snmp.get("TcpInSegs")? as f64, "nothing was merged: {received:?}");
+        is_one(&metrics, "tcp_received_segments")?;
+        Ok(())
+    })
 }
 
 #[test]
