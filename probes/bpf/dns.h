@@ -132,15 +132,26 @@ struct question {
 	u16 pad;
 };
 
-static __noinline bool is_dns_port(u16 port)
+/* Whether either port is one of DNS: for the two ports of a packet at once, of which most is none. */
+static __always_inline bool has_dns_port(u16 one, u16 other)
 {
 	bool found = false;
 
 	/* Unrolled, for the verifier to know the ports, and leave out what is none. */
 #pragma unroll
-	for (int i = 0; i < FG_DNS_PORTS; i++)
-		found |= fg_dns_ports[i] && fg_dns_ports[i] == port;
+	for (int i = 0; i < FG_DNS_PORTS; i++) {
+		u16 port = fg_dns_ports[i];
+
+		if (!port)
+			break;
+		found |= (port == one) | (port == other);
+	}
 	return found;
+}
+
+static __noinline bool is_dns_port(u16 port)
+{
+	return has_dns_port(port, port);
 }
 
 static __always_inline struct fg_dns *dns_sums(const struct fg_key *key)

@@ -116,16 +116,27 @@ static __always_inline bool progress_of(struct http_progress *progress, struct b
 	return true;
 }
 
-/* Whether a segment carries the first bytes of its direction. */
-static __noinline bool is_first(struct bpf_sock *sk, const struct http_segment *segment)
+/* Whether a segment that is received carries the first bytes. */
+static __noinline bool is_first_received(struct bpf_sock *sk, u32 sequence)
 {
 	struct http_progress progress = {};
 
-	if (!progress_of(&progress, sk))
+	return progress_of(&progress, sk) && progress.none && sequence == progress.received;
+}
+
+/*
+ * Whether a segment carries the first bytes of its direction. Each segment with payload that is not
+ * HTTP comes here: told by a field or two.
+ */
+static __always_inline bool is_first(struct bpf_sock *sk, const struct http_segment *segment)
+{
+	struct bpf_tcp_sock *tp = bpf_tcp_sock(sk);
+
+	if (!tp)
 		return false;
 	if (segment->out)
-		return segment->sequence - progress.sent <= 1;
-	return progress.none && segment->sequence == progress.received;
+		return segment->sequence - (tp->snd_una - (u32)tp->bytes_acked) <= 1;
+	return !tp->bytes_received && is_first_received(sk, segment->sequence);
 }
 
 /* Whether the receiver has bytes that were not looked at in their turn. */

@@ -68,7 +68,7 @@ static __noinline void count(struct __sk_buff *skb, bool out)
 	if (!sk || sk->protocol != packet.protocol)
 		return;
 	set_ends(&packet, sk);
-	dns = fg_dns && (is_dns_port(packet.own_port) || is_dns_port(packet.remote_port));
+	dns = fg_dns && has_dns_port(packet.own_port, packet.remote_port);
 	if (packet.protocol == IPPROTO_TCP ? !dns || sk->state == TCP_LISTEN : !dns && !fg_udp)
 		return;
 	socket = socket_of(sk, out);
@@ -108,8 +108,10 @@ static __always_inline enum interest interest_in(const struct __sk_buff *skb,
 	if (begin + IPV6_HEADER > end)
 		return INTEREST_REST;
 	if (begin[0] >> 4 == 4) {
+		if (begin[9] == IPPROTO_UDP)
+			return fg_udp || fg_dns ? INTEREST_REST : INTEREST_NONE;
 		if (begin[9] != IPPROTO_TCP)
-			return begin[9] == IPPROTO_UDP ? INTEREST_REST : INTEREST_NONE;
+			return INTEREST_NONE;
 		at = (begin[0] & 15) * 4;
 	} else {
 		if (begin[6] != IPPROTO_TCP)
@@ -127,7 +129,7 @@ static __always_inline enum interest interest_in(const struct __sk_buff *skb,
 	/* Most of them carry nothing. */
 	if (segment->at >= segment->end && !segment->reset)
 		return INTEREST_NONE;
-	if (fg_dns && (is_dns_port(tcp[0] << 8 | tcp[1]) || is_dns_port(tcp[2] << 8 | tcp[3])))
+	if (fg_dns && has_dns_port(tcp[0] << 8 | tcp[1], tcp[2] << 8 | tcp[3]))
 		return INTEREST_REST;
 	segment->sequence = (u32)tcp[4] << 24 | tcp[5] << 16 | tcp[6] << 8 | tcp[7];
 	/* With TCP Fast Open, a SYN may carry payload; it takes a sequence number itself. */

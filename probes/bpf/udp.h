@@ -318,7 +318,7 @@ static __always_inline bool count_usual(struct __sk_buff *skb, bool out)
 	if (!sk || sk->protocol != IPPROTO_UDP)
 		return false;
 	set_ends(&packet, sk);
-	if (fg_dns && (is_dns_port(packet.own_port) || is_dns_port(packet.remote_port)))
+	if (fg_dns && has_dns_port(packet.own_port, packet.remote_port))
 		return false;
 	socket = bpf_sk_storage_get(&packet_sockets, sk, NULL, 0);
 	if (!socket || !socket->role || socket->remote_port != packet.remote_port ||

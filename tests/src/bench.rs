@@ -10,6 +10,7 @@ mod arms;
 mod cluster;
 mod datagrams;
 mod flood;
+mod floor;
 mod hold;
 mod machine;
 mod rig;

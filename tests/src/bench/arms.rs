@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 
+use super::floor::EmptyPair;
 use super::machine::Cgroup;
 use super::rig::{Exporter, Maker};
 use super::spread::{Shuffler, Spread};
@@ -17,6 +18,8 @@ use super::work::Operation;
 enum Arm {
     Without,
     WithoutAgain,
+    /// Two programs where the exporter has its own, that do nothing.
+    Empty,
     With,
 }
 
@@ -33,6 +36,7 @@ pub fn per_operation(repetitions: u32, operations: &[Operation]) -> Result<Table
         "sockets in",
         "CPU with / without",
         "budget",
+        "with two empty programs / without",
         "added, ns",
         "whole machine, with / without",
         "noise: without / without",
@@ -43,10 +47,11 @@ pub fn per_operation(repetitions: u32, operations: &[Operation]) -> Result<Table
         let mut costs = BTreeMap::<(Operation, Arm), Vec<Cost>>::new();
         for repetition in 1..=repetitions {
             eprint!("\r{}: {repetition} of {repetitions} ", cgroup.describe());
-            let mut arms = [Arm::Without, Arm::WithoutAgain, Arm::With];
+            let mut arms = [Arm::Without, Arm::WithoutAgain, Arm::Empty, Arm::With];
             shuffler.shuffle(&mut arms);
             for arm in arms {
                 let _exporter = (arm == Arm::With).then(|| Exporter::start(&cgroup, &[])).transpose()?;
+                let _empty = (arm == Arm::Empty).then(EmptyPair::attach).transpose()?;
                 let mut operations = operations.to_vec();
                 shuffler.shuffle(&mut operations);
                 for operation in operations {
@@ -84,6 +89,7 @@ fn row(table: &mut Table, operation: Operation, cgroup: &str, costs: &BTreeMap<(
         cgroup,
         &ratio(Arm::With, |cost| cost.0),
         operation.budget(),
+        &ratio(Arm::Empty, |cost| cost.0),
         &format!("{added:.0}"),
         &ratio(Arm::With, |cost| cost.1),
         &ratio(Arm::WithoutAgain, |cost| cost.0),

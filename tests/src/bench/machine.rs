@@ -72,7 +72,7 @@ impl Drop for Cgroup {
 }
 
 /// Where the v2 hierarchy is mounted.
-fn hierarchy() -> Result<PathBuf> {
+pub fn hierarchy() -> Result<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts")?;
     let mount = mounts.lines().find_map(|line| {
         let mut fields = line.split(' ').skip(1);

@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::account;
+use super::floor::EmptyPair;
 use super::machine::Cgroup;
 use super::rig::Exporter;
 use super::spread::{Shuffler, Spread};
@@ -20,24 +21,30 @@ use crate::netns::{Host, World};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Arm {
     Without,
+    Empty,
     WithoutHttp,
     With,
 }
 
 impl Arm {
-    const ALL: [Self; 3] = [Self::Without, Self::WithoutHttp, Self::With];
+    const ALL: [Self; 4] = [Self::Without, Self::Empty, Self::WithoutHttp, Self::With];
 
     fn describe(self) -> &'static str {
         match self {
             Self::Without => "without",
+            Self::Empty => "with two empty programs where the exporter has its own",
             Self::WithoutHttp => "with `--no-collector.http`",
             Self::With => "with the default collectors",
         }
     }
 
     fn exporter(self) -> Result<Option<Exporter>> {
-        let flags: &[&str] = if self == Self::WithoutHttp { &["--no-collector.http"] } else { &[] };
-        (self != Self::Without).then(|| Exporter::start(&Cgroup::root()?, flags)).transpose()
+        let flags: &[&str] = match self {
+            Self::Without | Self::Empty => return Ok(None),
+            Self::WithoutHttp => &["--no-collector.http"],
+            Self::With => &[],
+        };
+        Exporter::start(&Cgroup::root()?, flags).map(Some)
     }
 }
 
@@ -57,6 +64,7 @@ pub fn per_request(repetitions: u32) -> Result<Table> {
         shuffler.shuffle(&mut arms);
         for arm in arms {
             let _exporter = arm.exporter()?;
+            let _empty = (arm == Arm::Empty).then(EmptyPair::attach).transpose()?;
             runs.entry(arm).or_default().push(run(&host)?);
         }
     }
