@@ -145,7 +145,10 @@ fn curl_and_nginx() -> Result<()> {
     assert_eq!(counts[&("GET".to_owned(), 206)], 1);
     assert_eq!(counts[&("PUT".to_owned(), 201)] + counts[&("PUT".to_owned(), 204)], 2);
     let metrics = expect_http(&stage.exporter, &stage.edge(80), &Seen::answered(counts))?;
-    assert_eq!(lost(&metrics), 0.0, "{}", metrics.describe("flowgauge_lost", &[]));
+    // Two processors may deliver segments of an upload in the wrong order; where chunks begin is not known then.
+    let early = Snmp::of(&stage.server)?.get("TcpExtTCPOFOQueue")? as f64;
+    let said = metrics.describe("flowgauge_lost_events_total", &[]);
+    assert!(lost(&metrics) <= early, "{early} segments came too early: {said}");
     Ok(())
 }
 
