@@ -2,7 +2,7 @@
 
 //! `make bench`: measures what the exporter costs, and prints the table. Meant for a machine that does nothing else.
 //!
-//! `fg-bench [--repetitions=N]` measures; `fg-bench operations N [NAME]` only the operations, or one, `fg-bench web N` only nginx and wrk, `fg-bench flood N` only dropped packets, `fg-bench cluster` only what the names of a cluster cost;
+//! `fg-bench [--repetitions=N]` measures; `fg-bench operations N [NAME]` only the operations, or one, `fg-bench web N` only nginx and wrk, `fg-bench flood N` only dropped packets, `fg-bench itself` only what the exporter takes for itself, `fg-bench cluster` only what the names of a cluster cost;
 //! `fg-bench work` and `fg-bench hold` are its traffic makers.
 
 use std::time::Instant;
@@ -33,6 +33,10 @@ fn main() -> Result<()> {
             println!("{}", bench::per_dropped_packet(repetitions.parse()?)?);
             Ok(())
         }
+        ["itself"] => {
+            println!("{}\n{}", bench::many_sockets()?, itself()?);
+            Ok(())
+        }
         ["cluster"] => {
             let mut itself = Table::new(&["the exporter itself", "measured", "budget"]);
             bench::cluster(&mut itself)?;
@@ -56,11 +60,7 @@ fn measure(repetitions: u32) -> Result<()> {
     let web = bench::per_request(repetitions)?;
     let flood = bench::per_dropped_packet(repetitions)?;
     let sockets = bench::many_sockets()?;
-    let mut itself = Table::new(&["the exporter itself", "measured", "budget"]);
-    bench::start(&mut itself)?;
-    bench::many_series(&mut itself)?;
-    bench::ordinary_node(&mut itself)?;
-    bench::cluster(&mut itself)?;
+    let itself = itself()?;
     println!("\n{operations}\n{web}\n{flood}\n{sockets}\n{itself}");
     let minutes = started.elapsed().as_secs_f64() / 60.0;
     println!("Median (quartiles); {repetitions} repetitions in shuffled order; {minutes:.0} minutes.");
@@ -71,4 +71,14 @@ fn measure(repetitions: u32) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// What the exporter takes for itself.
+fn itself() -> Result<Table> {
+    let mut table = Table::new(&["the exporter itself", "measured", "budget"]);
+    bench::start(&mut table)?;
+    bench::many_series(&mut table)?;
+    bench::ordinary_node(&mut table)?;
+    bench::cluster(&mut table)?;
+    Ok(table)
 }
