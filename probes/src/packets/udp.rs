@@ -31,11 +31,13 @@ struct Slot<T> {
     retired: bool,
 }
 
-/// All slots.
+/// All slots that were ever given out: the kernel takes a new one only when none is free.
 pub(super) struct Flows<T> {
     sums: Shared<fg_udp>,
     reader: BatchReader<types::fg_key, u64>,
     slots: Vec<Option<Slot<T>>>,
+    /// How many the kernel has.
+    entries: usize,
     /// What was handed out of each slot, over all its tenants.
     reported: Vec<UdpCounts>,
     /// Slots given out, as of the last reading of the index.
@@ -60,8 +62,9 @@ impl<T: Default> Flows<T> {
         Ok(Self {
             sums: Shared::map_writable(map, entries, "the sums of UDP flows")?,
             reader: BatchReader::new(),
-            slots: (0..entries).map(|_| None).collect(),
-            reported: vec![UdpCounts::default(); entries],
+            slots: Vec::new(),
+            entries,
+            reported: Vec::new(),
             assigned: 0,
             used: 0,
             undecodable: 0,
@@ -70,7 +73,7 @@ impl<T: Default> Flows<T> {
 
     /// Slots in use, and how many there are.
     pub(super) fn usage(&self) -> (u64, u64) {
-        (self.used as u64, self.slots.len() as u64)
+        (self.used as u64, self.entries as u64)
     }
 
     /// Slots given out, as of the last pass.
@@ -88,7 +91,7 @@ impl<T: Default> Flows<T> {
         mut grown: impl FnMut(&FlowKey, &mut T, &UdpCounts),
     ) -> Result<(), Error> {
         self.read_index(maps, assigned, now)?;
-        let quiet = if self.used > self.slots.len() / 4 * 3 { QUIET_IF_SHORT } else { QUIET };
+        let quiet = if self.used > self.entries / 4 * 3 { QUIET_IF_SHORT } else { QUIET };
         for (index, (place, reported)) in self.slots.iter_mut().zip(&mut self.reported).enumerate() {
             let Some(slot) = place else { continue };
             let sums = counts_of(&self.sums.get(index));
@@ -116,10 +119,18 @@ impl<T: Default> Flows<T> {
         if assigned == self.assigned {
             return Ok(());
         }
+        let (entries, reported) = (self.entries, &mut self.reported);
         let (slots, used, undecodable) = (&mut self.slots, &mut self.used, &mut self.undecodable);
         self.reader.look_at_all(maps.index(), "udp_index", |raw, tenancy| {
             let (index, tenant) = ((*tenancy & 0xffff_ffff) as usize, (*tenancy >> 32) - 1);
-            let Some(place) = slots.get_mut(index) else { return };
+            if index >= entries {
+                return;
+            }
+            if index >= slots.len() {
+                slots.resize_with(index + 1, || None);
+                reported.resize(index + 1, UdpCounts::default());
+            }
+            let place = &mut slots[index];
             if place.as_ref().is_some_and(|slot| slot.tenant == tenant) {
                 return;
             }
