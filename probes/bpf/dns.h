@@ -132,7 +132,7 @@ struct question {
 	u16 pad;
 };
 
-/* Whether either port is one of DNS: for the two ports of a packet at once, of which most is none. */
+/* Whether either of a packet's ports is one of DNS: most have none, and come by here. */
 static __always_inline bool has_dns_port(u16 one, u16 other)
 {
 	bool found = false;
