@@ -84,6 +84,12 @@ fn what_went_wrong_is_told_of_the_workload_it_happened_to() -> Result<()> {
         talking.join().map_err(|_| anyhow::anyhow!("the client panicked"))??;
         Ok(())
     })?;
+    // The first fragments have waited for a second then.
+    let deadline = std::time::Instant::now() + SOON;
+    while Snmp::of(&server)?.since(&earlier[1], "IpReasmFails")? < 5.0 {
+        ensure!(std::time::Instant::now() < deadline, "no fragment was given up");
+        std::thread::sleep(Duration::from_millis(50));
+    }
     std::thread::sleep(Duration::from_millis(500));
     let metrics = exporter.scrape()?;
     let now = [Snmp::of(&client)?, Snmp::of(&server)?];
