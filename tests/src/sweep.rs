@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Removes what test processes left behind that could not clean up: namespaces and cgroups whose maker is dead.
+//! Removes what test processes left behind that could not clean up: namespaces, cgroups and instances of ftrace whose maker is dead.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,12 +7,19 @@ use std::path::{Path, PathBuf};
 use crate::cgroup::{self, Cgroup};
 use crate::kubernetes::maker_of;
 use crate::netns::{PREFIX, ip};
+use crate::unseen::INSTANCES;
 
 /// Removes all of it.
 pub(crate) fn sweep() {
     for namespace in names(Path::new("/run/netns")).into_iter().filter(|name| is_leftover(name)) {
         if let Err(error) = ip(&["netns", "del", &namespace]) {
             eprintln!("cannot remove leftover namespace {namespace}: {error:#}");
+        }
+    }
+    let instances = Path::new(INSTANCES);
+    for instance in names(instances).into_iter().filter(|name| is_leftover(name)) {
+        if let Err(error) = fs::remove_dir(instances.join(&instance)) {
+            eprintln!("cannot remove leftover instance of ftrace {instance}: {error}");
         }
     }
     let Ok(root) = Cgroup::root() else { return };
@@ -31,7 +38,7 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 /// Whether this was made by a test process that is dead.
-pub(crate) fn is_leftover(name: &str) -> bool {
+fn is_leftover(name: &str) -> bool {
     let pid =
         name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()).and_then(|pid| pid.parse().ok());
     pid.is_some_and(is_dead)

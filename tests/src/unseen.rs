@@ -16,9 +16,10 @@ use anyhow::{Context, Result, ensure};
 
 use crate::netns::PREFIX;
 use crate::process::run;
-use crate::sweep::is_leftover;
 
 const TRACEFS: &str = "/sys/kernel/tracing";
+/// Where instances of ftrace are.
+pub(crate) const INSTANCES: &str = "/sys/kernel/tracing/instances";
 const EVENTS: [&str; 3] = ["tcp/tcp_retransmit_synack", "sock/inet_sock_set_state", "tcp/tcp_destroy_sock"];
 const ATTEMPTS: u32 = 5;
 
@@ -49,12 +50,11 @@ struct Witness(PathBuf);
 impl Witness {
     fn new() -> Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let instances = Path::new(TRACEFS).join("instances");
+        let instances = Path::new(INSTANCES);
         if !instances.exists() {
             // Where it belongs, and where it may stay.
             run(Command::new("mount").args(["-t", "tracefs", "tracefs", TRACEFS]))?;
         }
-        sweep(&instances);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let witness = Self(instances.join(format!("{PREFIX}{}-{number}", std::process::id())));
         fs::create_dir(&witness.0).with_context(|| format!("creating {}", witness.0.display()))?;
@@ -84,14 +84,5 @@ impl Witness {
 impl Drop for Witness {
     fn drop(&mut self) {
         let _ = fs::remove_dir(&self.0);
-    }
-}
-
-/// Removes what processes left behind that are gone.
-fn sweep(instances: &Path) {
-    for entry in fs::read_dir(instances).into_iter().flatten().flatten() {
-        if entry.file_name().to_str().is_some_and(is_leftover) {
-            let _ = fs::remove_dir(entry.path());
-        }
     }
 }

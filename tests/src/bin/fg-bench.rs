@@ -38,9 +38,9 @@ fn main() -> Result<()> {
             Ok(())
         }
         ["cluster"] => {
-            let mut itself = Table::new(&["the exporter itself", "measured", "budget"]);
-            bench::cluster(&mut itself)?;
-            println!("{itself}");
+            let mut table = table_of_itself();
+            bench::cluster(&mut table)?;
+            println!("{table}");
             Ok(())
         }
         [option] => match option.strip_prefix("--repetitions=") {
@@ -75,10 +75,14 @@ fn measure(repetitions: u32) -> Result<()> {
 
 /// What the exporter takes for itself.
 fn itself() -> Result<Table> {
-    let mut table = Table::new(&["the exporter itself", "measured", "budget"]);
+    let mut table = table_of_itself();
     bench::start(&mut table)?;
     bench::many_series(&mut table)?;
     bench::ordinary_node(&mut table)?;
     bench::cluster(&mut table)?;
     Ok(table)
+}
+
+fn table_of_itself() -> Table {
+    Table::new(&["the exporter itself", "measured", "budget"])
 }
