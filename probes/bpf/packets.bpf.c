@@ -108,10 +108,8 @@ static __always_inline enum interest interest_in(const struct __sk_buff *skb,
 	if (begin + IPV6_HEADER > end)
 		return INTEREST_REST;
 	if (begin[0] >> 4 == 4) {
-		if (begin[9] == IPPROTO_UDP)
-			return fg_udp || fg_dns ? INTEREST_REST : INTEREST_NONE;
 		if (begin[9] != IPPROTO_TCP)
-			return INTEREST_NONE;
+			return begin[9] == IPPROTO_UDP ? INTEREST_REST : INTEREST_NONE;
 		at = (begin[0] & 15) * 4;
 	} else {
 		if (begin[6] != IPPROTO_TCP)
@@ -145,7 +143,7 @@ static __always_inline void look_at(struct __sk_buff *skb, u32 program, bool out
 
 	if (interest == INTEREST_HTTP) {
 		on_http_segment(skb, program, &segment);
-	} else if (interest == INTEREST_REST) {
+	} else if (interest == INTEREST_REST && (fg_udp || fg_dns)) {
 		begin = cost_begin(program, 64);
 		if (!fg_udp || !count_usual(skb, out))
 			count(skb, out);
